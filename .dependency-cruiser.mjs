@@ -1,0 +1,53 @@
+/**
+ * The import arrows of docs/architecture.md §2. Imports point down only:
+ *   cli → app → config → workers, producers, consumers, board → queues → ports → core
+ *   app, config → vendors → ports, core
+ * A room may skip levels downward, never climb. vendor-sandbox and embedded-redis stand alone.
+ */
+const below = {
+  core: [],
+  ports: ['core'],
+  queues: ['ports', 'core'],
+  producers: ['queues', 'ports', 'core'],
+  consumers: ['queues', 'ports', 'core'],
+  workers: ['queues', 'ports', 'core'],
+  board: ['queues', 'ports', 'core'],
+  vendors: ['ports', 'core'],
+  'vendor-sandbox': [],
+  'embedded-redis': [],
+  config: ['workers', 'producers', 'consumers', 'board', 'queues', 'ports', 'core', 'vendors'],
+};
+
+const rooms = Object.entries(below).map(([room, allowed]) => ({
+  name: `${room}-imports-down-only`,
+  severity: 'error',
+  from: { path: `^src/${room}/` },
+  to: { path: '^src/', pathNot: [`^src/${room}/`, ...allowed.map((other) => `^src/${other}/`)] },
+}));
+
+export default {
+  forbidden: [
+    { name: 'no-cycles', severity: 'error', from: {}, to: { circular: true } },
+    {
+      name: 'core-is-pure',
+      comment: 'core knows zod and nothing else of the outside world',
+      severity: 'error',
+      from: { path: '^src/core/' },
+      to: { dependencyTypes: ['npm', 'core'], pathNot: ['node_modules/zod/', '^node:crypto$', '^crypto$'] },
+    },
+    {
+      name: 'only-composition-climbs',
+      comment: 'app, index and cli compose the rooms; nothing imports them from below',
+      severity: 'error',
+      from: { path: '^src/(?!cli/|app|index)' },
+      to: { path: '^src/(cli/|app|index)' },
+    },
+    ...rooms,
+  ],
+  options: {
+    doNotFollow: { path: 'node_modules' },
+    tsPreCompilationDeps: true,
+    tsConfig: { fileName: 'tsconfig.json' },
+    enhancedResolveOptions: { exportsFields: ['exports'], conditionNames: ['import', 'node', 'default', 'types'] },
+  },
+};
