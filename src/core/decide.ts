@@ -1,0 +1,45 @@
+import {
+  AccountHeldError,
+  InvalidSubmissionError,
+  VendorContractError,
+  VendorRejectedError,
+  VendorThrottledError,
+  VendorUnavailableError,
+} from './errors.ts';
+
+/**
+ * What a failed submit leads to: the left column of the error table (docs/errors.md).
+ * - reject: settle as `rejected`
+ * - hold: the account waits, and with it this job; nothing was created
+ * - throttle: wait for the hint, send again; nothing was created
+ * - resend: it provably never arrived; send again with backoff, no limit but the deadline
+ * - reconcile: nobody knows whether the vendor took it
+ */
+export type SubmitDecision = 'reject' | 'hold' | 'throttle' | 'resend' | 'reconcile';
+
+/** Decides by class alone, so that an adapter that throws the right class gets the right protection. */
+export function decideOnSubmit(error: unknown): SubmitDecision {
+  if (error instanceof VendorRejectedError || error instanceof InvalidSubmissionError) return 'reject';
+  if (error instanceof AccountHeldError) return 'hold';
+  if (error instanceof VendorThrottledError) return 'throttle';
+  if (error instanceof VendorUnavailableError) return error.taken === 'no' ? 'resend' : 'reconcile';
+  if (error instanceof VendorContractError) return 'reconcile';
+  // A fault of our own between the intent and the answer: the request may be out.
+  return 'reconcile';
+}
+
+/**
+ * What a failed look-up leads to. None of them ends a submission before its deadline.
+ * - gone: the vendor does not know the job; its grace period runs
+ * - hold, throttle: as above
+ * - backoff: ask again later
+ */
+export type LookupDecision = 'gone' | 'hold' | 'throttle' | 'backoff';
+
+export function decideOnLookup(error: unknown): LookupDecision {
+  if (error instanceof VendorRejectedError)
+    return error.httpStatus === 404 || error.httpStatus === 410 ? 'gone' : 'backoff';
+  if (error instanceof AccountHeldError) return 'hold';
+  if (error instanceof VendorThrottledError) return 'throttle';
+  return 'backoff';
+}

@@ -1,0 +1,182 @@
+import type { Fault, Json } from './json.ts';
+import type { ErrorInfo } from './submission.ts';
+
+/**
+ * Every error code that is ours, with what it means. Vendors' own codes pass through beside these.
+ * A test keeps this table equal to docs/errors.md.
+ */
+export const errorCodes = {
+  invalid_submission: 'The job data does not fit: `details.faults` names every fault with its path.',
+  vendor_rejected: 'The vendor refused the request for good and gave no code of its own.',
+  vendor_unauthorized: 'The vendor does not accept the credentials of the account; its jobs wait.',
+  vendor_forbidden: 'The credentials of the account lack a right that the request needs; its jobs wait.',
+  vendor_quota_exhausted: 'The account has no credit or quota left; its jobs wait.',
+  vendor_throttled: 'The vendor asked to slow down.',
+  vendor_unavailable: 'The vendor could not be reached, timed out or answered 5xx.',
+  vendor_contract: 'The vendor answered something that its documentation does not know.',
+  submit_ambiguous: 'It is not known whether the vendor took the submit, and it will not be sent twice.',
+  vendor_job_failed: 'The vendor job failed and the vendor gave no code.',
+  vendor_job_canceled: 'The vendor job was canceled at the vendor.',
+  vendor_job_lost: 'The vendor no longer knows the job, past the grace period.',
+  outcome_contradicted: 'The vendor says that the work is done, and the resource says otherwise.',
+  deadline_exceeded: 'The deadline passed; the vendor may still be working.',
+  canceled: 'A caller canceled the submission.',
+  file_unreadable: 'The file of a submission could not be read below JOBFERRY_FILES_DIR.',
+  upload_refused: 'The storage behind the vendor refused the upload.',
+  upload_expired: 'The upload link expired before the upload was done.',
+  checksum_mismatch: 'The downloaded result does not have the checksum that the vendor gave.',
+  result_too_large: 'The result is larger than the configured limit.',
+  result_unavailable: 'The result could not be downloaded.',
+  address_refused: 'A link points to an address that is not public http or https.',
+  partial_failure: 'Some vendor jobs of the submission ended badly.',
+  internal_error: 'The engine failed; the message says how.',
+  config_invalid: 'The configuration is wrong; one line per fault.',
+  redis_unavailable: 'Redis did not answer in time; nothing was enqueued, or that is not known.',
+  job_id_refused: 'BullMQ would lose or be damaged by this job id.',
+} as const;
+export type ErrorCode = keyof typeof errorCodes;
+
+/** What the errors of this product have in common: a literal `name`, a stable `code`, fields instead of prose. */
+export abstract class JobferryError extends Error {
+  abstract override readonly name: string;
+  readonly code: string;
+  readonly details: Json | undefined;
+
+  constructor(code: string, message: string, options: { cause?: unknown; details?: Json } = {}) {
+    super(message, options.cause === undefined ? {} : { cause: options.cause });
+    this.code = code;
+    this.details = options.details;
+  }
+
+  toInfo(): ErrorInfo {
+    return { code: this.code, message: this.message, ...(this.details === undefined ? {} : { details: this.details }) };
+  }
+}
+
+/** The submission itself is wrong. Nothing was sent. */
+export class InvalidSubmissionError extends JobferryError {
+  override readonly name = 'InvalidSubmissionError';
+  readonly faults: readonly Fault[];
+
+  constructor(faults: readonly Fault[]) {
+    const shown = faults.map((fault) => `${fault.path === '' ? 'job data' : fault.path}: ${fault.message}`);
+    super('invalid_submission', shown.join('; '), { details: { faults: faults.map((fault) => ({ ...fault })) } });
+    this.faults = faults;
+  }
+}
+
+export interface VendorErrorOptions {
+  code?: string;
+  httpStatus?: number;
+  details?: Json;
+  cause?: unknown;
+}
+
+/** The vendor answered that it will not do this. It took nothing in, and asking again would not help. */
+export class VendorRejectedError extends JobferryError {
+  override readonly name = 'VendorRejectedError';
+  readonly httpStatus: number | undefined;
+
+  constructor(message: string, options: VendorErrorOptions = {}) {
+    super(options.code ?? 'vendor_rejected', message, options);
+    this.httpStatus = options.httpStatus;
+  }
+}
+
+/** The credentials, rights or credit of the account are at fault: every job of the account is. Nothing was taken in. */
+export class AccountHeldError extends JobferryError {
+  override readonly name = 'AccountHeldError';
+  readonly reason: 'unauthorized' | 'forbidden' | 'quota';
+  readonly httpStatus: number | undefined;
+
+  constructor(reason: AccountHeldError['reason'], message: string, options: VendorErrorOptions = {}) {
+    const own = { unauthorized: 'vendor_unauthorized', forbidden: 'vendor_forbidden', quota: 'vendor_quota_exhausted' };
+    super(own[reason], message, options);
+    this.reason = reason;
+    this.httpStatus = options.httpStatus;
+  }
+}
+
+/** Too many requests. Nothing was taken in; `retryAfterMs` is the vendor's own number, where it gave one. */
+export class VendorThrottledError extends JobferryError {
+  override readonly name = 'VendorThrottledError';
+  readonly retryAfterMs: number | undefined;
+
+  constructor(message: string, options: VendorErrorOptions & { retryAfterMs?: number } = {}) {
+    super('vendor_throttled', message, options);
+    this.retryAfterMs = options.retryAfterMs;
+  }
+}
+
+/**
+ * The vendor could not answer: refused connection, timeout, cut socket, 5xx.
+ * `taken` says whether a submit may have been taken in all the same: `no` only when it provably never arrived.
+ */
+export class VendorUnavailableError extends JobferryError {
+  override readonly name = 'VendorUnavailableError';
+  readonly taken: 'no' | 'maybe';
+  readonly httpStatus: number | undefined;
+  readonly retryAfterMs: number | undefined;
+
+  constructor(message: string, options: VendorErrorOptions & { taken: 'no' | 'maybe'; retryAfterMs?: number }) {
+    super(options.code ?? 'vendor_unavailable', message, options);
+    this.taken = options.taken;
+    this.httpStatus = options.httpStatus;
+    this.retryAfterMs = options.retryAfterMs;
+  }
+}
+
+/** The answer does not fit what the vendor's documentation says. After a submit, the vendor may have taken it. */
+export class VendorContractError extends JobferryError {
+  override readonly name = 'VendorContractError';
+  readonly httpStatus: number | undefined;
+
+  constructor(message: string, options: VendorErrorOptions = {}) {
+    super('vendor_contract', message, options);
+    this.httpStatus = options.httpStatus;
+  }
+}
+
+/** A step after acceptance can never work: the vendor job ends badly with this. */
+export class StepFailedError extends JobferryError {
+  override readonly name = 'StepFailedError';
+
+  constructor(code: ErrorCode, message: string, options: { cause?: unknown; details?: Json } = {}) {
+    super(code, message, options);
+  }
+}
+
+/** A link that was good once; the vendor gives a fresh one on asking. */
+export class LinkExpiredError extends JobferryError {
+  override readonly name = 'LinkExpiredError';
+
+  constructor(message: string) {
+    super('result_unavailable', message);
+  }
+}
+
+/** The configuration is wrong: the process ends with code 78 before any queue is opened. */
+export class ConfigError extends JobferryError {
+  override readonly name = 'ConfigError';
+  readonly faults: readonly Fault[];
+
+  constructor(faults: readonly Fault[]) {
+    super('config_invalid', faults.map((fault) => `${fault.path}: ${fault.message}`).join('\n'));
+    this.faults = faults;
+  }
+}
+
+/** Redis did not answer within the bound that producers keep. */
+export class RedisUnavailableError extends JobferryError {
+  override readonly name = 'RedisUnavailableError';
+
+  constructor(message: string, options: { cause?: unknown } = {}) {
+    super('redis_unavailable', message, options);
+  }
+}
+
+/** What an unexpected error says in an event or a log: our own codes if it is ours, `internal_error` if not. */
+export function toErrorInfo(error: unknown): ErrorInfo {
+  if (error instanceof JobferryError) return error.toInfo();
+  return { code: 'internal_error', message: error instanceof Error ? error.message : String(error) };
+}

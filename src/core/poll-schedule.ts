@@ -1,0 +1,69 @@
+/**
+ * When to look next. Pure: everything that decides is an argument, so that later knowledge (progress, learned
+ * durations) is one more argument and no rebuild.
+ */
+
+/** Node fires timers above this at once, and a BullMQ delay beyond it helps nobody. */
+export const maxTimerMs = 2_147_483_647;
+
+export interface PollOptions {
+  /** Wait before the first look-up, ms. */
+  initialDelayMs: number;
+  /** Growth of the wait from one look-up to the next. */
+  factor: number;
+  /** Ceiling for the wait between healthy look-ups, ms. */
+  maxDelayMs: number;
+  /** How long after it was enqueued a submission may take, ms. */
+  deadlineMs: number;
+}
+
+export interface ScheduleInput {
+  options: PollOptions;
+  /** Look-ups made so far. */
+  polls: number;
+  now: number;
+  deadlineAt: number;
+  /** The vendor asked to wait this long, ms: a floor, which jitter only lengthens. */
+  hintMs?: number | undefined;
+  /** 0 ≤ r < 1. */
+  random: number;
+}
+
+/**
+ * @returns the time of the next look-up, epoch ms: always finite, never before now, never after the deadline unless
+ * a hint forbids an earlier one.
+ */
+export function nextPollAt(input: ScheduleInput): number {
+  const { options, now, random } = input;
+  const grown = options.initialDelayMs * options.factor ** Math.min(input.polls, 1_000);
+  const delay = jitter(clamp(grown, 1, options.maxDelayMs), options.maxDelayMs, random);
+  const beforeDeadline = Math.max(now, Math.min(now + delay, input.deadlineAt));
+  if (input.hintMs === undefined) return beforeDeadline;
+  return Math.max(beforeDeadline, now + floorHint(input.hintMs, random));
+}
+
+/**
+ * Wait after a failure, ms: exponential with full spread in its upper half, so that a thousand jobs that failed
+ * together do not come back together.
+ */
+export function backoffMs(failures: number, random: number, options = { baseMs: 1_000, maxMs: 60_000 }): number {
+  const ceiling = clamp(options.baseMs * 2 ** Math.min(Math.max(failures, 1) - 1, 30), options.baseMs, options.maxMs);
+  return Math.round(ceiling * (0.5 + random / 2));
+}
+
+/** A vendor's hint made safe: finite, not negative, at most `maxMs`; jitter only lengthens it. */
+export function floorHint(hintMs: number, random: number, maxMs = 3_600_000): number {
+  const safe = clamp(hintMs, 0, maxMs);
+  return Math.ceil(safe + random * Math.min(safe * 0.1 + 100, 5_000));
+}
+
+/** Never NaN, never infinite: BullMQ runs a job with a NaN delay at once, again and again. */
+export function clamp(value: number, min: number, max: number): number {
+  if (Number.isNaN(value)) return max;
+  return Math.min(Math.max(value, min), Math.max(min, Math.min(max, maxTimerMs)));
+}
+
+/** Lengthens while there is room below the ceiling, else shortens: waits spread and the ceiling still holds. */
+function jitter(delay: number, max: number, random: number): number {
+  return Math.round(delay < max ? Math.min(delay * (1 + 0.1 * random), max) : max * (1 - 0.1 * random));
+}

@@ -1,0 +1,75 @@
+/**
+ * Keeps secrets and link signatures out of whatever people look at: logs, the board, error messages.
+ * Works on text, because foreign messages are text: what looks like a credential goes, wherever it stands.
+ *
+ * Every pattern takes all that it looked at, or looks at a bounded piece: none can be made to read the same text
+ * again and again, so the time is linear in the length whatever a stranger wrote.
+ */
+
+/** A URL of any scheme up to where text around it begins. */
+const url = /([a-z][a-z0-9+.-]{0,30}:\/\/)([^\s"'<>\\`]*)/gi;
+/** The same in percent-encoding, as it stands in another URL's path. */
+const encodedQuery = /%3f[^\s"'<>\\`&]*/gi;
+const authorization =
+  /((?:proxy-)?authorization(?:\\*["'])?\s{0,8}[:=]\s{0,8}(?:\\*["'])?)(?:(?:bearer|basic|token|apikey|digest|aws4-hmac-sha256)\s{1,8})?[^\s"',;&}\\]{3,}/gi;
+const cookie = /((?:set-)?cookie(?:\\*["'])?\s{0,8}[:=]\s{0,8})[^\r\n"'\\}]{3,}/gi;
+const bearer = /\b(Bearer|Basic)\s{1,8}[A-Za-z0-9._~+/=-]{4,}/gi;
+const knownKeys =
+  /\b(?:sk_|sk-|pk_|rk_|fini_|whsec_|ghp_|gho_|github_pat_|xox[abprs]-|AKIA|ASIA|AIza)[A-Za-z0-9._-]{3,}/g;
+const jsonWebToken = /eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)*/g;
+const privateKey = /-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----[^-]*(?:-----END [A-Z ]{0,40}PRIVATE KEY-----)?/g;
+const namedSecret =
+  /((?:api[-_]?key|access[-_]?key(?:[-_]?id)?|private[-_]?key|pass(?:word|wd|phrase)|secret|signature|credentials?|(?:[?&;]|\b)sig|(?<![a-z])token|(?:access|refresh|session|security|auth|id|api)[-_]?token)(?:\\*["'])?\s{0,8}[:=]\s{0,8}(?:\\*["'])?)[^\s"',;&}\\]{3,}/gi;
+
+/** A text without credentials: URLs lose their query and user info, keys and tokens become `[redacted]`. */
+export function redactText(text: string): string {
+  // A shortcut that is worth having: most texts are ids, words and numbers.
+  if (text.length < 6) return text;
+  return text
+    .replace(privateKey, '[redacted]')
+    .replace(url, redactUrl)
+    .replace(encodedQuery, '%3F[redacted]')
+    .replace(authorization, '$1[redacted]')
+    .replace(cookie, '$1[redacted]')
+    .replace(bearer, '$1 [redacted]')
+    .replace(jsonWebToken, '[redacted]')
+    .replace(knownKeys, '[redacted]')
+    .replace(namedSecret, '$1[redacted]');
+}
+
+function redactUrl(_match: string, scheme: string, rest: string): string {
+  const end = rest.search(/[?#]/);
+  const address = end < 0 ? rest : rest.slice(0, end);
+  const slash = address.indexOf('/');
+  const authority = slash < 0 ? address : address.slice(0, slash);
+  const at = authority.lastIndexOf('@');
+  const shown = at < 0 ? address : `[redacted]${address.slice(at)}`;
+  return `${scheme}${shown}${end < 0 ? '' : '?[redacted]'}`;
+}
+
+/** What a field's name ends in when its value is a secret; compared without case, dashes and underscores. */
+const secretNames =
+  /(?:authorization|cookie|apikey|password|passwd|passphrase|secret|token|signature|privatekey|accesskey|accesskeyid|credentials?|connectionstring)$/;
+
+/** True for names such as `apiKey`, `X-Api-Key`, `clientSecret`, `refresh_token`. */
+export function isSecretName(name: string): boolean {
+  return name.length <= 256 && secretNames.test(name.replace(/[-_\s]/g, '').toLowerCase());
+}
+
+/**
+ * A copy of any JSON-like value with every text in it redacted, and the values of fields named like a secret gone.
+ * Bounded: below `maxDepth` levels nothing is copied.
+ */
+export function redactValue(value: unknown, maxDepth = 24): unknown {
+  if (typeof value === 'string') return redactText(value);
+  if (typeof value !== 'object' || value === null) return value;
+  if (maxDepth <= 0) return '[…]';
+  if (Array.isArray(value)) return value.map((item) => redactValue(item, maxDepth - 1));
+  const copy: Record<string, unknown> = {};
+  for (const [key, item] of Object.entries(value)) {
+    if (key === '__proto__') continue;
+    const hidden = isSecretName(key) && item !== null && item !== undefined && typeof item !== 'boolean';
+    copy[redactText(key)] = hidden ? '[redacted]' : redactValue(item, maxDepth - 1);
+  }
+  return copy;
+}

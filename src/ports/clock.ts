@@ -1,0 +1,9 @@
+/** Time and chance, so that tests can hold both still. */
+export interface Clock {
+  /** Epoch ms. */
+  now(): number;
+  /** 0 ≤ r < 1. */
+  random(): number;
+}
+
+export const systemClock: Clock = { now: () => Date.now(), random: () => Math.random() };

@@ -1,0 +1,317 @@
+import type * as z from 'zod';
+import type { Json, JsonObject } from '../core/json.ts';
+import type { PollOptions } from '../core/poll-schedule.ts';
+import type { ErrorInfo, Intent, VendorJob, VendorJobStatus } from '../core/submission.ts';
+import type { Logger } from './logger.ts';
+
+/**
+ * What a vendor is to the engine: a declaration. The adapter says what it can do; the engine does it, with the
+ * protection that the declaration allows. Vendors differ here, never by name in the engine.
+ *
+ * An adapter reports failure by throwing one of the classes of core/errors.ts; `VendorHttp` throws the right one for
+ * everything that HTTP can do, so an adapter mostly describes requests and reads replies.
+ */
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- adapters of different accounts stand in one list
+export interface VendorAdapter<Account = any> {
+  /** `^[a-z][a-z0-9-]*$`; names the queues `<name>.submit` and `<name>.poll`. */
+  readonly name: string;
+  /** One line for `jobferry vendors`. */
+  readonly summary: string;
+  /** What one configured account holds: credentials, base URL, ids. Secrets arrive resolved. */
+  readonly account: z.ZodType<Account>;
+  /** Environment variables that make up the account called `default`: field of `account` → variable. */
+  readonly environment: Readonly<Record<string, string>>;
+  /** The fields of `account` that are secrets: kept out of every log and error. */
+  readonly secrets: readonly string[];
+  /** The fields of `account` of which at least one must be set for the vendor to be started at all. */
+  readonly credentials: readonly string[];
+  readonly http: HttpOptions<Account>;
+  readonly lookups: Readonly<Record<string, Lookup<Account>>>;
+  readonly operations: Readonly<Record<string, Operation<Account>>>;
+}
+
+export interface HttpOptions<Account> {
+  baseUrl(account: Account): string;
+  /**
+   * Obtains what requests are signed with. Called once per account and process, again shortly before `expiresAt`, and
+   * once after a 401, for all requests that fail together. Not needed where the account itself holds the key.
+   */
+  credential?(account: Account, http: VendorHttp): Promise<Credential>;
+  /** Headers that authorise a request. */
+  headers(account: Account, credential: Credential | undefined): Record<string, string>;
+  /**
+   * Turns an error answer into one of our error classes where the vendor says more than the status code does.
+   * @returns undefined to leave it to the common table.
+   */
+  classify?(reply: ErrorReply): Error | undefined;
+  /** How the vendor announces its limits on any answer. */
+  readLimits?(reply: { status: number; headers: Headers }): LimitReport | undefined;
+}
+
+export interface Credential {
+  token: string;
+  /** Epoch ms. */
+  expiresAt?: number;
+}
+
+export interface ErrorReply {
+  method: string;
+  path: string;
+  status: number;
+  headers: Headers;
+  /** Parsed JSON, or the text when it is none, clipped. */
+  body: unknown;
+  /** The wait that common headers ask for, ms. */
+  retryAfterMs: number | undefined;
+}
+
+/** What an answer's headers say of the budget it drew on. */
+export interface LimitReport {
+  remaining: number;
+  /** Until the budget is whole again, ms from now. */
+  resetMs: number;
+  /** Which budget; every one of the account when left out. */
+  scope?: Scope;
+}
+
+/** Which budget of the account a request draws on. A throttled create must not stop the look-ups that free its slot. */
+export type Scope = 'submit' | 'status';
+
+export interface HttpRequest<Reply> {
+  method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+  /** Below the base URL, no leading slash; parts from outside go through `encodeURIComponent`. */
+  path: string;
+  query?: Record<string, string | number | boolean | undefined>;
+  /** A JSON body. */
+  json?: unknown;
+  /** Any other body, with its headers; asked for anew at each try. */
+  body?: () => Promise<{ body: RequestBody; headers?: Record<string, string> }>;
+  headers?: Record<string, string>;
+  /** Parses a 2xx body; what does not fit is a `VendorContractError`. */
+  reply: z.ZodType<Reply>;
+  /** Default 30 s. */
+  timeoutMs?: number;
+  /** Default 8 MiB, counted after decompression. */
+  maxBytes?: number;
+  /** Asks without credentials, for the request that obtains them. */
+  anonymous?: boolean;
+}
+
+export type RequestBody = string | Uint8Array | Blob | FormData | ReadableStream<Uint8Array>;
+
+export interface HttpReply<Reply> {
+  status: number;
+  headers: Headers;
+  body: Reply;
+}
+
+/** One account's way to its vendor: bounded, authorised, never followed to another host, errors already classified. */
+export interface VendorHttp {
+  /**
+   * @throws VendorRejectedError, AccountHeldError, VendorThrottledError, VendorUnavailableError, VendorContractError
+   */
+  request<Reply>(request: HttpRequest<Reply>): Promise<HttpReply<Reply>>;
+}
+
+/** Where bytes come from and go to. All of it bounded; links are followed only where they may lead. */
+export interface Transfers {
+  /**
+   * Opens a file below the files folder for streaming.
+   * @throws InvalidSubmissionError when it is missing, empty, a folder, unreadable or outside the folder
+   */
+  openFile(path: string): Promise<OpenFile>;
+  /**
+   * PUTs a file to a link with exactly the given headers and no credentials of ours.
+   * @throws VendorUnavailableError, StepFailedError
+   */
+  upload(link: { url: string; headers: Record<string, string> }, file: string, signal: AbortSignal): Promise<void>;
+  /**
+   * Streams a link into the artifacts folder and takes its SHA-256 on the way.
+   * @throws LinkExpiredError, StepFailedError, VendorUnavailableError
+   */
+  download(request: DownloadRequest, signal: AbortSignal): Promise<Artifact>;
+}
+
+export interface OpenFile {
+  size: number;
+  stream(): AsyncIterable<Uint8Array>;
+  close(): Promise<void>;
+}
+
+export interface DownloadRequest {
+  url: string;
+  vendor: string;
+  account: string;
+  submissionId: string;
+  fileName: string;
+  /** Lower-case hex; undefined where the vendor gave none. */
+  sha256: string | undefined;
+}
+
+export interface Artifact {
+  /** Absolute path. */
+  path: string;
+  bytes: number;
+  sha256: string;
+  /** True when the vendor gave a checksum and it is this one. */
+  verified: boolean;
+}
+
+/** What every step of an operation is given. */
+export interface StepContext<Account, Input> {
+  readonly submissionId: string;
+  readonly account: Account;
+  readonly accountName: string;
+  readonly input: Input;
+  /** The stage the submission is in; undefined in the first. */
+  readonly stage: string | undefined;
+  /** Index of the request to make, where one submit takes several. */
+  readonly part: number;
+  /** What the stage before left. */
+  readonly carry: Json | undefined;
+  /** What `preflight` saw, saved with the intent. */
+  readonly snapshot: Json | undefined;
+  /** Every vendor job of this submission as last seen, those of earlier parts and stages included. */
+  readonly jobs: readonly VendorJob[];
+  readonly http: VendorHttp;
+  readonly transfers: Transfers;
+  readonly now: number;
+  /** 1 for the first try of this request. */
+  readonly attempt: number;
+  /** When the submission was enqueued, epoch ms. */
+  readonly enqueuedAt: number;
+  readonly logger: Logger;
+  /** Aborts when the worker shuts down or lost the job; an abort is not a vendor failure. */
+  readonly signal: AbortSignal;
+  /**
+   * Claims a vendor job for this submission, so that no other adopts it. Needed where what identifies a job at the
+   * vendor is not ours alone.
+   * @returns false when another submission owns it.
+   */
+  claim(vendorJobId: string): Promise<boolean>;
+}
+
+/** A vendor job that the vendor has just taken in, or that was found. */
+export interface VendorRef {
+  id: string;
+  /** Which of `lookups` asks for it. */
+  kind: string;
+  vendorStatus?: string;
+  status?: VendorJobStatus;
+  extra?: JsonObject;
+}
+
+export interface SubmitReply {
+  /** The vendor jobs to wait for; empty where the vendor has nothing to wait for. */
+  jobs: VendorRef[];
+  /** True when this submit needs another request: `submit` is called again with `part + 1`, after this one is stored. */
+  more?: boolean;
+}
+
+export type ReconcileReply =
+  /** The vendor took it: these are its jobs. */
+  | { found: SubmitReply }
+  /** The vendor answered, and it is not there (yet). */
+  | { found: 'absent' }
+  /** The vendor took it, and it can never run: submitting anew costs nothing. */
+  | { found: 'unusable'; reason: string }
+  /** The vendor has no way to tell. */
+  | { found: 'unknowable'; reason: string };
+
+export type ConfirmReply =
+  | {
+      kind: 'confirmed';
+      /** Vendor jobs with what confirming learned; those left out stay as they are. */
+      jobs?: readonly VendorJob[];
+    }
+  | { kind: 'not-yet'; reason: string; afterMs?: number; jobs?: readonly VendorJob[] }
+  | { kind: 'contradicted'; error: ErrorInfo; jobs?: readonly VendorJob[] }
+  /** The work goes on in a further stage: back to `submit` under the same protection. */
+  | { kind: 'next'; stage: string; carry?: Json; jobs?: readonly VendorJob[] };
+
+/**
+ * One kind of work that a vendor offers.
+ *
+ * How safe is a resend after a submit whose fate is unknown?
+ * - `safe`: repeating has the same effect; it is sent again
+ * - `lookup`: it can be found again; `reconcile` looks, and only what is surely absent is sent again
+ * - `none`: it ends as `unconfirmed`
+ */
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- operations of different inputs stand in one record
+export interface Operation<Account = any, Input = any> {
+  readonly summary: string;
+  /** What the job's `input` must be; strict, every field described. */
+  readonly input: z.ZodType<Input>;
+  readonly resend: ResendSafety | ((input: Input, account: Account) => ResendSafety);
+  readonly poll?: Partial<PollOptions>;
+  /** How long a vendor job may be unknown to the vendor before it counts as lost, ms. */
+  readonly graceMs?: number;
+  /** How long a confirmation may say "not yet" or contradict before it counts, ms. */
+  readonly confirmGraceMs?: number;
+  /**
+   * Local checks, and look-ups of how things stand before the submit. Runs before the intent is written, so it must
+   * change nothing. What it returns is saved with the intent.
+   * @throws InvalidSubmissionError for input that can never work
+   */
+  preflight?(context: StepContext<Account, Input>): Promise<Json | undefined>;
+  /** True where `submit` makes no request and only names vendor jobs that run already. */
+  readonly adopts?: boolean;
+  /** One request that starts work. */
+  submit(context: StepContext<Account, Input>): Promise<SubmitReply>;
+  /** Finds out what became of a submit; changes nothing. Required where `resend` can be `lookup`. */
+  reconcile?(context: StepContext<Account, Input>, intent: Intent): Promise<ReconcileReply>;
+  /**
+   * What must still be done after acceptance before the vendor starts, such as an upload. May run again at will.
+   * @returns vendor jobs that changed by it; those left out stay as they are.
+   * @throws StepFailedError when it can never work
+   */
+  prepare?(context: StepContext<Account, Input>): Promise<readonly VendorJob[]>;
+  /** Reads the outcome back once all vendor jobs are terminal. May run again at will. */
+  confirm?(context: StepContext<Account, Input>): Promise<ConfirmReply>;
+}
+
+export type ResendSafety = 'safe' | 'lookup' | 'none';
+
+/** What one look-up says of one vendor job. A job that it does not mention is "not visible", which is not terminal. */
+export interface VendorReport {
+  status: VendorJobStatus;
+  /** The vendor's own word. An unknown word is `running`. */
+  vendorStatus?: string;
+  progress?: { done: number; total: number };
+  /** Set by a terminal status. */
+  result?: Json;
+  error?: ErrorInfo;
+  /** Epoch ms. */
+  completedAt?: number;
+  /** The vendor asks not to be asked again before, ms from now. */
+  pollAfterMs?: number;
+  extra?: JsonObject;
+}
+
+export interface LookupContext<Account> {
+  readonly account: Account;
+  readonly http: VendorHttp;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+}
+
+/** A way to ask for the status of vendor jobs. */
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- as above
+export interface Lookup<Account = any> {
+  /** The most vendor jobs that one request may ask for; 1 where the vendor has no batch. */
+  readonly maxBatch: number;
+  /** Vendor jobs with different keys never share a request, such as two workspaces. */
+  batchKey?(job: LookupJob): string;
+  /**
+   * One request; changes nothing.
+   * @returns a report per vendor job id; a job left out is not visible at the moment.
+   * @throws VendorRejectedError: of a batch, one of its jobs is at fault and the engine narrows it down; of a single
+   * job with status 404 or 410, the vendor does not know it.
+   */
+  look(jobs: readonly LookupJob[], context: LookupContext<Account>): Promise<ReadonlyMap<string, VendorReport>>;
+}
+
+export interface LookupJob {
+  readonly id: string;
+  readonly extra: JsonObject | undefined;
+}
