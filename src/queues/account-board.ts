@@ -1,0 +1,101 @@
+import type { RedisConnection } from './connection.ts';
+
+/** Why every job of an account waits. */
+export interface Hold {
+  /** `unauthorized`, `forbidden`, `quota`: for a person to mend. `unavailable`: the vendor is down. */
+  reason: 'unauthorized' | 'forbidden' | 'quota' | 'unavailable';
+  message: string;
+  /** Epoch ms. */
+  since: number;
+  /** When the next probe may go out, epoch ms. */
+  until: number;
+  /** Probes that failed. */
+  tries: number;
+}
+
+export interface AccountState {
+  hold?: Hold;
+  /** Until when the vendor asked for quiet, epoch ms, per scope. */
+  throttledUntil: Partial<Record<string, number>>;
+}
+
+/**
+ * What all workers know together of the accounts: who is held and why, who was told to slow down.
+ * One Redis hash, `<prefix>:jobferry:accounts`, with a field per account and fact, so that one read shows all.
+ */
+export class AccountBoard {
+  readonly #redis: RedisConnection;
+  readonly #prefix: string;
+
+  constructor(redis: RedisConnection, prefix: string) {
+    this.#redis = redis;
+    this.#prefix = prefix;
+  }
+
+  /** Every account of which there is something to say, by `<vendor>/<account>`. */
+  async readAll(): Promise<Map<string, AccountState>> {
+    const fields = await this.#redis.hgetall(this.#key);
+    const states = new Map<string, AccountState>();
+    for (const [field, value] of Object.entries(fields)) {
+      const [name = '', fact = ''] = field.split('|');
+      const state = states.get(name) ?? { throttledUntil: {} };
+      states.set(name, state);
+      if (fact === 'hold') {
+        const hold = parseHold(value);
+        if (hold !== undefined) state.hold = hold;
+      } else if (Number.isFinite(Number(value))) {
+        state.throttledUntil[fact] = Number(value);
+      }
+    }
+    return states;
+  }
+
+  async hold(name: string, hold: Hold): Promise<void> {
+    await this.#redis.hset(this.#key, `${name}|hold`, JSON.stringify(hold));
+  }
+
+  /** Ends a hold, and lets the next probe be anyone's. */
+  async release(name: string): Promise<void> {
+    await Promise.all([this.#redis.hdel(this.#key, `${name}|hold`), this.#redis.del(this.#probeKey(name))]);
+  }
+
+  async throttle(name: string, scope: string, until: number): Promise<void> {
+    await this.#redis.hset(this.#key, `${name}|${scope}`, String(until));
+  }
+
+  /** One worker at a time, of all, may test whether a held account works again. */
+  async takeProbe(name: string, holdMs: number): Promise<boolean> {
+    return (await this.#redis.set(this.#probeKey(name), '1', 'PX', holdMs, 'NX')) === 'OK';
+  }
+
+  async returnProbe(name: string): Promise<void> {
+    await this.#redis.del(this.#probeKey(name));
+  }
+
+  /**
+   * Marks a vendor job as one submission's own, for a day.
+   * @returns false when it is another's.
+   */
+  async claim(name: string, vendorJobId: string, submissionId: string): Promise<boolean> {
+    const key = `${this.#prefix}:jobferry:claim:${name}:${vendorJobId}`;
+    if ((await this.#redis.set(key, submissionId, 'EX', 86_400, 'NX')) === 'OK') return true;
+    return (await this.#redis.get(key)) === submissionId;
+  }
+
+  get #key(): string {
+    return `${this.#prefix}:jobferry:accounts`;
+  }
+
+  #probeKey(name: string): string {
+    return `${this.#prefix}:jobferry:probe:${name}`;
+  }
+}
+
+function parseHold(text: string): Hold | undefined {
+  try {
+    const hold = JSON.parse(text) as Hold;
+    return Number.isFinite(hold.until) ? hold : undefined;
+  } catch {
+    return undefined;
+  }
+}

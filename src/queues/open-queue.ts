@@ -1,0 +1,68 @@
+import { Queue } from 'bullmq';
+import type { CompletionEvent } from '../core/completion-event.ts';
+import type { RedisConnection } from './connection.ts';
+import { resultJobId } from './job-ids.ts';
+
+/**
+ * BullMQ writes three stream events per re-delay and keeps 10,000 by default, megabytes a queue. The value lives in
+ * Redis and the last writer wins, so every writing queue of ours sets it.
+ */
+const maxStreamEvents = 1_000;
+
+/**
+ * A queue of ours for writing.
+ * @param options - `failFast` lets commands fail while Redis is away instead of waiting for it.
+ */
+export function openQueue(
+  name: string,
+  connection: RedisConnection,
+  prefix: string,
+  options: { failFast?: boolean } = {},
+): Queue {
+  return new Queue(name, {
+    connection,
+    prefix,
+    streams: { events: { maxLen: maxStreamEvents } },
+    ...(options.failFast === true ? { skipWaitingForReady: true } : {}),
+  });
+}
+
+/** A queue for looking: changes none of the queue's own settings. */
+export function openQueueForReading(name: string, connection: RedisConnection, prefix: string): Queue {
+  return new Queue(name, { connection, prefix, skipMetasUpdate: true });
+}
+
+/** Sends completion events. One queue object per name, opened when first needed. */
+export class ResultQueues {
+  readonly #queues = new Map<string, Queue>();
+  readonly #connection: RedisConnection;
+  readonly #prefix: string;
+  readonly #keepSeconds: number;
+
+  /** @param keepSeconds - how long consumed events stay, which is how long a second delivery is no second job. */
+  constructor(connection: RedisConnection, prefix: string, keepSeconds: number) {
+    this.#connection = connection;
+    this.#prefix = prefix;
+    this.#keepSeconds = keepSeconds;
+  }
+
+  async deliver(queueName: string, event: CompletionEvent): Promise<void> {
+    let queue = this.#queues.get(queueName);
+    if (queue === undefined) {
+      queue = openQueue(queueName, this.#connection, this.#prefix);
+      queue.on('error', () => undefined);
+      this.#queues.set(queueName, queue);
+    }
+    await queue.add(event.type, event, {
+      jobId: resultJobId(event.id),
+      // For the consumer's failures: a handler that throws gets the event again.
+      attempts: 10,
+      backoff: { type: 'exponential', delay: 1_000 },
+      removeOnComplete: { age: this.#keepSeconds },
+    });
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#queues.values()].map((queue) => queue.close()));
+  }
+}

@@ -1,0 +1,126 @@
+import type { RedisConnection } from './connection.ts';
+
+/** A job whose id is one of BullMQ's own keys. */
+export interface MisplacedJob {
+  jobId: string;
+  name: string;
+  /** The job's data as JSON text. */
+  data: string;
+  timestamp: number;
+}
+
+/**
+ * Repairs a queue that a job has damaged by its id, and wakes one that fell asleep.
+ *
+ * BullMQ stores a job under `<prefix>:<queue>:<jobId>`, beside its own keys. A foreign producer that picks an id such
+ * as `wait` or `active` replaces the queue's list by a hash, and from then on every command of every worker fails.
+ * Producers of ours refuse such ids; nothing stops others. So workers look now and then, lift such a job out of the
+ * way, and refuse it like any other bad input.
+ */
+export class QueueGuard {
+  readonly #redis: RedisConnection & GuardCommands;
+  readonly #base: string;
+
+  constructor(redis: RedisConnection, prefix: string, queue: string) {
+    for (const [name, script] of Object.entries(scripts)) redis.defineCommand(name, script);
+    this.#redis = redis as RedisConnection & GuardCommands;
+    this.#base = `${prefix}:${queue}:`;
+  }
+
+  /** Lifts misplaced jobs out of the queue into a place of their own, where they stay until `forget`. */
+  async lift(): Promise<MisplacedJob[]> {
+    await this.#redis.jobferryLift(
+      `${this.#base}jobferry.misplaced`,
+      this.#base,
+      ...internalKeys.map((key) => key.name),
+    );
+    const lifted = await this.#redis.hgetall(`${this.#base}jobferry.misplaced`);
+    return Object.entries(lifted).map(([jobId, text]) => {
+      const { name, data, timestamp } = JSON.parse(text) as { name?: string; data?: string; timestamp?: string };
+      return { jobId, name: name ?? '', data: data ?? 'null', timestamp: Number(timestamp) };
+    });
+  }
+
+  /** A lifted job has been answered. */
+  async forget(jobId: string): Promise<void> {
+    await this.#redis.hdel(`${this.#base}jobferry.misplaced`, jobId);
+  }
+
+  /**
+   * Wakes the queue's workers when jobs are overdue: markers can get lost in a failover, and a blocked worker then
+   * waits for the next add.
+   * @returns by how much the oldest delayed job is overdue, ms; 0 when none is.
+   */
+  async wake(now: number, toleranceMs: number): Promise<number> {
+    return this.#redis.jobferryWake(`${this.#base}delayed`, `${this.#base}marker`, now, toleranceMs);
+  }
+}
+
+/** BullMQ's keys and the type that each has; `meta` is a hash itself, told from a job by the job's fields. */
+const internalKeys = [
+  'wait',
+  'active',
+  'paused',
+  'completed',
+  'failed',
+  'delayed',
+  'prioritized',
+  'waiting-children',
+  'stalled',
+  'stalled-check',
+  'marker',
+  'events',
+  'limiter',
+  'pc',
+  'id',
+  'repeat',
+  'meta',
+].map((name) => ({ name }));
+
+const scripts = {
+  // All keys of a queue share the prefix, and in a cluster the prefix carries the hash tag, so they are on one node.
+  jobferryLift: {
+    numberOfKeys: 1,
+    lua: `
+local lifted = 0
+for i = 2, #ARGV do
+  local id = ARGV[i]
+  local key = ARGV[1] .. id
+  if redis.call('TYPE', key).ok == 'hash' then
+    local job = redis.call('HMGET', key, 'name', 'data', 'timestamp', 'opts')
+    if job[2] and job[3] and job[4] then
+      redis.call('HSET', KEYS[1], id, cjson.encode({ name = job[1] or '', data = job[2], timestamp = job[3] }))
+      if id == 'meta' then
+        redis.call('HDEL', key, 'name', 'data', 'timestamp', 'opts', 'delay', 'priority', 'processedOn', 'ats', 'pb', 'progress')
+      else
+        redis.call('DEL', key)
+      end
+      for _, list in ipairs({ 'wait', 'active', 'paused' }) do
+        if redis.call('TYPE', ARGV[1] .. list).ok == 'list' then redis.call('LREM', ARGV[1] .. list, 0, id) end
+      end
+      for _, set in ipairs({ 'delayed', 'prioritized' }) do
+        if redis.call('TYPE', ARGV[1] .. set).ok == 'zset' then redis.call('ZREM', ARGV[1] .. set, id) end
+      end
+      redis.call('DEL', key .. ':lock', key .. ':logs')
+      lifted = lifted + 1
+    end
+  end
+end
+return lifted`,
+  },
+  jobferryWake: {
+    numberOfKeys: 2,
+    lua: `
+local first = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
+if #first == 0 then return 0 end
+local overdue = tonumber(ARGV[1]) - tonumber(first[2]) / 4096
+if overdue <= tonumber(ARGV[2]) then return 0 end
+redis.call('ZADD', KEYS[2], 0, '0')
+return math.floor(overdue)`,
+  },
+};
+
+interface GuardCommands {
+  jobferryLift(place: string, base: string, ...ids: string[]): Promise<number>;
+  jobferryWake(delayed: string, marker: string, now: number, toleranceMs: number): Promise<number>;
+}

@@ -1,0 +1,231 @@
+import type { SubmissionState } from '../core/submission.ts';
+import type { RedisConnection } from './connection.ts';
+
+/** How many lines of a submission's log are kept. */
+export const keptLogLines = 24;
+
+/** Names one BullMQ job. */
+export interface JobAddress {
+  queue: string;
+  jobId: string;
+}
+
+export type SaveResult =
+  | { kind: 'saved' }
+  /** Another worker holds the job by now, or it was removed: whatever this worker knows is stale. */
+  | { kind: 'fenced' }
+  /** A caller asked for a cancel, and the write was to happen only without one. */
+  | { kind: 'canceled'; at: number }
+  /** The submission has a poll job already, and the write was to happen only without one. */
+  | { kind: 'handed-over' };
+
+/**
+ * Reads and writes submission records: the `progress` field of BullMQ jobs, and the job's log beside it.
+ *
+ * Each write is one Lua script, so it is whole or not at all, and each write of a worker is fenced: it happens only
+ * while the worker's lock on the job is alive. BullMQ's own `updateProgress` and `updateData` ask for no lock, and
+ * a worker that was frozen past its lock would overwrite newer state with them.
+ *
+ * A cancel that arrives while a worker holds the job can not touch the record; it is left in a field of its own
+ * (`cancelField`), which every fenced write of the worker reads back.
+ */
+export class RecordStore {
+  readonly #redis: RedisConnection & RecordCommands;
+  readonly #prefix: string;
+
+  constructor(redis: RedisConnection, prefix: string) {
+    for (const [name, script] of Object.entries(scripts)) redis.defineCommand(name, script);
+    this.#redis = redis as RedisConnection & RecordCommands;
+    this.#prefix = prefix;
+  }
+
+  /**
+   * Saves the record and appends a line to the job's log, if `token` still holds the job.
+   * @param intent - for the write before a vendor is called: not when a cancel was asked for, and not when `poll`, the
+   * poll job of this submission, has a record, because then the vendor was called already.
+   */
+  async save(
+    address: JobAddress,
+    token: string,
+    state: SubmissionState,
+    line: string | undefined,
+    intent?: { poll: JobAddress },
+  ): Promise<SaveResult> {
+    const [code, cancel] = await this.#redis.jobferrySave(
+      this.#jobKey(address),
+      this.#key(address, ':lock'),
+      this.#key(address, ':logs'),
+      intent === undefined ? this.#jobKey(address) : this.#jobKey(intent.poll),
+      token,
+      JSON.stringify(state),
+      line ?? '',
+      keptLogLines,
+      intent === undefined ? 0 : 1,
+    );
+    if (code === 2) return { kind: 'handed-over' };
+    if (code === 0) return { kind: 'canceled', at: Number(cancel) };
+    return code === 1 ? { kind: 'saved' } : { kind: 'fenced' };
+  }
+
+  /**
+   * Appends a line to a job's log.
+   * @returns when a caller asked for a cancel while a worker held the job, epoch ms.
+   */
+  async note(address: JobAddress, line: string | undefined): Promise<number | undefined> {
+    const cancel = await this.#redis.jobferryNote(
+      this.#jobKey(address),
+      this.#key(address, ':logs'),
+      line ?? '',
+      keptLogLines,
+    );
+    return cancel === null ? undefined : Number(cancel);
+  }
+
+  /**
+   * Gives a poll job its record, once: the hand-over from the submit stage. Takes the log and a cancel that came
+   * meanwhile along. Whoever comes second changes nothing.
+   * @returns `begun` or `begun-canceled` by this call, `present` when it had a record, `missing` when there is no job.
+   */
+  async begin(
+    poll: JobAddress,
+    submit: JobAddress,
+    state: SubmissionState,
+    line: string,
+  ): Promise<'begun' | 'begun-canceled' | 'present' | 'missing'> {
+    const code = await this.#redis.jobferryBegin(
+      this.#jobKey(poll),
+      this.#key(poll, ':logs'),
+      this.#jobKey(submit),
+      this.#key(submit, ':logs'),
+      JSON.stringify(state),
+      line,
+      keptLogLines,
+    );
+    return ({ 2: 'begun-canceled', 1: 'begun', 0: 'present' } as const)[code as 0 | 1 | 2] ?? 'missing';
+  }
+
+  /**
+   * Leaves a cancel request with a job.
+   * @returns `marked` when the record now says so and the job may be promoted, `active` when a worker holds the job
+   * and will see it, `over` when it has ended, `missing` when there is no such job.
+   */
+  async requestCancel(address: JobAddress, at: number): Promise<'marked' | 'active' | 'over' | 'missing'> {
+    const code = await this.#redis.jobferryCancel(this.#jobKey(address), this.#key(address, ':lock'), at);
+    return ({ 0: 'marked', 1: 'active', 2: 'over' } as const)[code as 0 | 1 | 2] ?? 'missing';
+  }
+
+  /** The stored record of a job as text, or null when there is none. */
+  async read(address: JobAddress): Promise<string | null> {
+    return this.#redis.hget(this.#jobKey(address), 'progress');
+  }
+
+  /** True when the job exists, whatever its state. */
+  async exists(address: JobAddress): Promise<boolean> {
+    return (await this.#redis.exists(this.#jobKey(address))) === 1;
+  }
+
+  #jobKey(address: JobAddress): string {
+    return this.#key(address, '');
+  }
+
+  #key(address: JobAddress, suffix: string): string {
+    return `${this.#prefix}:${address.queue}:${address.jobId}${suffix}`;
+  }
+}
+
+const cancelField = 'jobferry.cancel';
+
+const appendLine = `
+local function append(key, line, keep)
+  if line ~= '' then
+    redis.call('RPUSH', key, line)
+    redis.call('LTRIM', key, -tonumber(keep), -1)
+  end
+end
+`;
+
+const scripts = {
+  jobferrySave: {
+    numberOfKeys: 4,
+    lua: `${appendLine}
+if redis.call('EXISTS', KEYS[1]) == 0 then return {-1} end
+if redis.call('GET', KEYS[2]) ~= ARGV[1] then return {-2} end
+local cancel = redis.call('HGET', KEYS[1], '${cancelField}')
+if ARGV[5] == '1' then
+  if cancel then return {0, cancel} end
+  if KEYS[4] ~= KEYS[1] and string.sub(redis.call('HGET', KEYS[4], 'progress') or '', 1, 4) == '{"v"' then return {2} end
+end
+redis.call('HSET', KEYS[1], 'progress', ARGV[2])
+append(KEYS[3], ARGV[3], ARGV[4])
+return {1}`,
+  },
+  jobferryNote: {
+    numberOfKeys: 2,
+    lua: `${appendLine}
+if redis.call('EXISTS', KEYS[1]) == 0 then return nil end
+append(KEYS[2], ARGV[1], ARGV[2])
+return redis.call('HGET', KEYS[1], '${cancelField}')`,
+  },
+  jobferryBegin: {
+    numberOfKeys: 4,
+    lua: `${appendLine}
+if redis.call('EXISTS', KEYS[1]) == 0 then return -1 end
+local progress = redis.call('HGET', KEYS[1], 'progress')
+if progress and string.sub(progress, 1, 4) == '{"v"' then return 0 end
+redis.call('HSET', KEYS[1], 'progress', ARGV[1])
+for _, line in ipairs(redis.call('LRANGE', KEYS[4], 0, -1)) do append(KEYS[2], line, ARGV[3]) end
+append(KEYS[2], ARGV[2], ARGV[3])
+local cancel = redis.call('HGET', KEYS[3], '${cancelField}')
+if cancel then
+  redis.call('HSET', KEYS[1], '${cancelField}', cancel)
+  return 2
+end
+return 1`,
+  },
+  jobferryCancel: {
+    numberOfKeys: 2,
+    lua: `
+if redis.call('EXISTS', KEYS[1]) == 0 then return -1 end
+if redis.call('HEXISTS', KEYS[1], 'finishedOn') == 1 then return 2 end
+if redis.call('EXISTS', KEYS[2]) == 1 then
+  redis.call('HSET', KEYS[1], '${cancelField}', ARGV[1])
+  return 1
+end
+local progress = redis.call('HGET', KEYS[1], 'progress') or ''
+if string.sub(progress, 1, 4) == '{"v"' then
+  if not string.find(progress, '"cancelRequestedAt":', 1, true) then
+    progress = string.sub(progress, 1, -2) .. ',"cancelRequestedAt":' .. ARGV[1] .. '}'
+  end
+else
+  progress = '{"cancelRequestedAt":' .. ARGV[1] .. '}'
+end
+redis.call('HSET', KEYS[1], 'progress', progress)
+redis.call('HDEL', KEYS[1], '${cancelField}')
+return 0`,
+  },
+};
+
+interface RecordCommands {
+  jobferrySave(
+    job: string,
+    lock: string,
+    logs: string,
+    poll: string,
+    token: string,
+    state: string,
+    line: string,
+    keep: number,
+    isIntent: 0 | 1,
+  ): Promise<[code: number, cancel?: string]>;
+  jobferryNote(job: string, logs: string, line: string, keep: number): Promise<string | null>;
+  jobferryBegin(
+    poll: string,
+    pollLogs: string,
+    submit: string,
+    submitLogs: string,
+    state: string,
+    line: string,
+    keep: number,
+  ): Promise<number>;
+  jobferryCancel(job: string, lock: string, at: number): Promise<number>;
+}

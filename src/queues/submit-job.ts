@@ -1,0 +1,160 @@
+import * as z from 'zod';
+import { findHostileJson, type Fault, type Json, type JsonObject } from '../core/json.ts';
+import { maxTimerMs, type PollOptions } from '../core/poll-schedule.ts';
+import { defaultResultQueue, isStageQueue, resultQueuePattern } from './names.ts';
+
+/** The most that one job's data may hold, bytes of JSON. Larger inputs belong into files. */
+export const maxJobDataBytes = 1_048_576;
+/** The most that `metadata` may hold, bytes of JSON. */
+export const maxMetadataBytes = 16_384;
+
+const jsonValue: z.ZodType<Json> = z.json();
+
+/** A submission's own poll options: any subset. What a field leaves out comes from the operation. */
+export const pollOverrides = z
+  .strictObject({
+    initialDelayMs: z
+      .number()
+      .int()
+      .min(50)
+      .max(maxTimerMs)
+      .describe('Wait before the first look-up, ms. Too low spends vendor quota, too high delays short work.'),
+    factor: z.number().min(1).max(10).describe('Growth of the wait from one look-up to the next.'),
+    maxDelayMs: z.number().int().min(50).max(maxTimerMs).describe('Ceiling for the wait between look-ups, ms.'),
+    deadlineMs: z
+      .number()
+      .int()
+      .min(1_000)
+      .max(maxTimerMs)
+      .describe('How long the submission may take from when it was enqueued, ms; then it ends as `expired`.'),
+  })
+  .partial()
+  .superRefine((poll, context) => {
+    contradictions({ ...poll }).forEach((fault) => {
+      context.addIssue({ code: 'custom', path: [fault.path], message: fault.message });
+    });
+  });
+
+/** What poll options contradict each other in; also asked of overrides merged with an operation's defaults. */
+export function contradictions(poll: { [Key in keyof PollOptions]?: PollOptions[Key] | undefined }): Fault[] {
+  const { initialDelayMs, maxDelayMs, deadlineMs } = poll;
+  const faults: Fault[] = [];
+  if (initialDelayMs !== undefined && maxDelayMs !== undefined && initialDelayMs > maxDelayMs) {
+    faults.push({ path: 'initialDelayMs', message: `${initialDelayMs} exceeds maxDelayMs, which is ${maxDelayMs}` });
+  }
+  if (initialDelayMs !== undefined && deadlineMs !== undefined && initialDelayMs > deadlineMs) {
+    faults.push({ path: 'initialDelayMs', message: `${initialDelayMs} exceeds deadlineMs, which is ${deadlineMs}` });
+  }
+  return faults;
+}
+
+/** The data of a submit job, as any BullMQ client pushes it. The operation checks `input` itself. */
+export const submitJobData = z.strictObject({
+  input: z
+    .record(z.string(), jsonValue)
+    .describe('What the operation takes; `jobferry vendors <vendor>.<operation> --json` prints its schema.'),
+  account: z
+    .string()
+    .regex(/^[A-Za-z0-9._-]{1,64}$/, 'must match ^[A-Za-z0-9._-]{1,64}$')
+    .default('default')
+    .describe('Which configured credentials to use.'),
+  poll: pollOverrides.optional().describe('How to poll; any subset.'),
+  replyTo: z
+    .string()
+    .regex(resultQueuePattern, `must match ${resultQueuePattern.source}`)
+    .default(defaultResultQueue)
+    .describe('The queue that gets the completion event; never one of the product’s own.'),
+  metadata: z
+    .record(z.string(), jsonValue)
+    .refine((value) => Buffer.byteLength(JSON.stringify(value)) <= maxMetadataBytes, {
+      message: `is larger than ${maxMetadataBytes} bytes of JSON`,
+    })
+    .optional()
+    .describe('Echoed in the event; at most 16 KiB as JSON.'),
+});
+
+export interface SubmitJob {
+  input: JsonObject;
+  account: string;
+  poll: { [Key in keyof PollOptions]?: PollOptions[Key] | undefined };
+  replyTo: string;
+  metadata: JsonObject | null;
+}
+
+export type ParsedSubmitJob = { ok: true; job: SubmitJob } | { ok: false; faults: Fault[]; salvaged: SalvagedJob };
+
+/** What can still be used of data that does not fit: where to send the refusal, and what to echo in it. */
+export interface SalvagedJob {
+  account: string;
+  replyTo: string;
+  metadata: JsonObject | null;
+}
+
+/**
+ * Checks the data of a submit job, whoever pushed it. Never throws.
+ * @param vendors - every known vendor, whose queues may not be replied to.
+ */
+export function parseSubmitJob(data: unknown, vendors: readonly string[]): ParsedSubmitJob {
+  const faults: Fault[] = [];
+  if (typeof data !== 'object' || data === null || Array.isArray(data)) {
+    const got = data === null ? 'null' : Array.isArray(data) ? 'an array' : typeof data;
+    return {
+      ok: false,
+      faults: [{ path: '', message: `expected an object, got ${got}` }],
+      salvaged: salvage({}, vendors),
+    };
+  }
+  faults.push(...findHostileJson(data));
+  if (faults.length === 0) {
+    const bytes = Buffer.byteLength(JSON.stringify(data));
+    if (bytes > maxJobDataBytes)
+      faults.push({ path: '', message: `is ${bytes} bytes of JSON, at most ${maxJobDataBytes} are accepted` });
+  }
+  // Data that is hostile or huge is not walked any further.
+  if (faults.length > 0) return { ok: false, faults, salvaged: salvage(data, vendors) };
+
+  const parsed = submitJobData.safeParse(data);
+  if (!parsed.success) faults.push(...toFaults(parsed.error));
+  const replyTo: unknown = (data as { replyTo?: unknown }).replyTo;
+  if (typeof replyTo === 'string' && isStageQueue(replyTo, vendors)) {
+    faults.push({ path: 'replyTo', message: `${JSON.stringify(replyTo)} is a queue that carries submissions` });
+  }
+  if (!parsed.success || faults.length > 0) return { ok: false, faults, salvaged: salvage(data, vendors) };
+  const { input, account, poll, metadata } = parsed.data;
+  return {
+    ok: true,
+    job: { input, account, poll: poll ?? {}, replyTo: parsed.data.replyTo, metadata: metadata ?? null },
+  };
+}
+
+/** Where the event of a submission goes and what it echoes, read without judging the rest. */
+export function salvage(data: unknown, vendors: readonly string[]): SalvagedJob {
+  const given = (typeof data === 'object' && data !== null ? data : {}) as Record<string, unknown>;
+  const replyTo = submitJobData.shape.replyTo.safeParse(given['replyTo']);
+  const account = submitJobData.shape.account.safeParse(given['account']);
+  const harmless = findHostileJson(given['metadata']).length === 0;
+  const metadata = harmless ? submitJobData.shape.metadata.safeParse(given['metadata']) : undefined;
+  return {
+    account: account.success ? account.data : 'default',
+    replyTo: replyTo.success && !isStageQueue(replyTo.data, vendors) ? replyTo.data : defaultResultQueue,
+    metadata: metadata?.success === true ? (metadata.data ?? null) : null,
+  };
+}
+
+/** Zod's issues as faults: one per unknown key, paths as people write them. */
+export function toFaults(error: z.ZodError, base = ''): Fault[] {
+  return error.issues.flatMap((issue) => {
+    const path = joinPath(base, issue.path);
+    if (issue.code === 'unrecognized_keys') {
+      return issue.keys.map((key) => ({ path: joinPath(path, [key]), message: 'is not known here' }));
+    }
+    return [{ path, message: issue.message }];
+  });
+}
+
+function joinPath(base: string, path: readonly PropertyKey[]): string {
+  return path.reduce<string>((joined, part) => {
+    if (typeof part === 'number') return `${joined}[${part}]`;
+    return joined === '' ? String(part) : `${joined}.${String(part)}`;
+  }, base);
+}
