@@ -1,0 +1,205 @@
+import { AccountHeldError, VendorThrottledError, VendorUnavailableError } from '../core/errors.ts';
+import { describeDuration } from '../core/describe.ts';
+import { redactText } from '../core/redact.ts';
+import { backoffMs, floorHint } from '../core/poll-schedule.ts';
+import type { ErrorInfo } from '../core/submission.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Logger } from '../ports/logger.ts';
+import type { LimitReport, Scope } from '../ports/vendor-adapter.ts';
+import type { AccountBoard, AccountState, Hold } from '../queues/account-board.ts';
+
+export type Admission =
+  | { admitted: true; scope: Scope; probe: boolean }
+  /** Come back then; nothing was sent and no slot is held meanwhile. */
+  | { admitted: false; until: number; why: ErrorInfo };
+
+const refreshMs = 500;
+const probeMs = 120_000;
+/** Failures in a row after which the vendor counts as down. */
+const breakerThreshold = 5;
+const holdBackoff = { baseMs: 2_000, maxMs: 60_000 };
+const breakerBackoff = { baseMs: 1_000, maxMs: 30_000 };
+const unthrottled = Number.POSITIVE_INFINITY;
+
+/**
+ * The door in front of one vendor account. Every vendor request passes it, in every worker.
+ *
+ *   open ──(429)──► throttled until the hint ──► reopening: one request, then twice as many with each success ──► open
+ *   open ──(401, 403, 402)──► held ──(one probe at a time, of all workers, works)──► open
+ *   open ──(5 failures in a row)──► held as unavailable ──(as above)──► open
+ *
+ * What is throttled or held is shared by all workers through Redis and read at most twice a second; a job that is not
+ * admitted is told when to come back and costs nothing until then.
+ */
+export class AccountGate {
+  readonly #board: AccountBoard;
+  readonly #name: string;
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+  #state: AccountState = { throttledUntil: {} };
+  #readAt = Number.NEGATIVE_INFINITY;
+  #reading: Promise<void> | undefined;
+  #failuresInARow = 0;
+  readonly #inFlight: Record<Scope, number> = { submit: 0, status: 0 };
+  readonly #window: Record<Scope, number> = { submit: unthrottled, status: unthrottled };
+
+  /** @param name - `<vendor>/<account>` */
+  constructor(board: AccountBoard, name: string, clock: Clock, logger: Logger) {
+    this.#board = board;
+    this.#name = name;
+    this.#clock = clock;
+    this.#logger = logger;
+  }
+
+  /** Asks for leave to send one request. An admission must be given back to `settle`. */
+  async admit(scope: Scope): Promise<Admission> {
+    await this.#refresh();
+    const now = this.#clock.now();
+    const throttledUntil = this.#state.throttledUntil[scope] ?? 0;
+    if (throttledUntil > now) {
+      const wait = describeDuration(throttledUntil - now);
+      const why = { code: 'vendor_throttled', message: `the vendor asked for ${wait} of quiet` };
+      return { admitted: false, until: now + floorHint(throttledUntil - now, this.#clock.random()), why };
+    }
+    const { hold } = this.#state;
+    if (hold !== undefined) {
+      const why = { code: holdCode(hold), message: hold.message };
+      if (hold.until > now) return { admitted: false, until: hold.until + this.#clock.random() * 1_000, why };
+      if (!(await this.#board.takeProbe(this.#name, probeMs))) {
+        return { admitted: false, until: now + 500 + this.#clock.random() * 1_500, why };
+      }
+      this.#inFlight[scope] += 1;
+      return { admitted: true, scope, probe: true };
+    }
+    if (this.#inFlight[scope] >= this.#window[scope]) {
+      const why = {
+        code: 'vendor_throttled',
+        message: 'the account is reopening slowly after the vendor asked to slow down',
+      };
+      return { admitted: false, until: now + 200 + this.#clock.random() * 400, why };
+    }
+    this.#inFlight[scope] += 1;
+    return { admitted: true, scope, probe: false };
+  }
+
+  /**
+   * Tells how an admitted request went.
+   * @param error - undefined when the vendor answered as it should, a refusal of this one request included.
+   */
+  async settle(admission: Admission & { admitted: true }, error: unknown): Promise<void> {
+    const { scope } = admission;
+    this.#inFlight[scope] -= 1;
+    if (error instanceof VendorThrottledError) {
+      // A probe that is throttled was let in: the account works again.
+      if (admission.probe) await this.#release();
+      await this.#throttle(scope, error.retryAfterMs ?? backoffMs(3, this.#clock.random()), error.message);
+    } else if (error instanceof AccountHeldError) {
+      await this.#hold(error.reason, error.message, holdBackoff);
+    } else if (error instanceof VendorUnavailableError) {
+      this.#failuresInARow += 1;
+      if (admission.probe || this.#failuresInARow >= breakerThreshold) {
+        await this.#hold('unavailable', error.message, breakerBackoff);
+      }
+    } else {
+      this.#failuresInARow = 0;
+      this.#window[scope] = this.#window[scope] >= 64 ? unthrottled : this.#window[scope] * 2;
+      if (this.#state.hold !== undefined || admission.probe) await this.#release();
+    }
+  }
+
+  /** Gives an admission back unused. */
+  async abandon(admission: Admission & { admitted: true }): Promise<void> {
+    this.#inFlight[admission.scope] -= 1;
+    if (admission.probe) await this.#board.returnProbe(this.#name);
+  }
+
+  /** When a job whose request was just refused should come back, epoch ms. */
+  retryAt(scope: Scope): number {
+    const now = this.#clock.now();
+    const throttled = (this.#state.throttledUntil[scope] ?? 0) - now;
+    const held = (this.#state.hold?.until ?? 0) - now;
+    if (throttled <= 0 && held <= 0) return now + backoffMs(1, this.#clock.random());
+    return now + floorHint(Math.max(throttled, held), this.#clock.random());
+  }
+
+  /** Heeds what an answer's headers say: an empty budget is waited for before the vendor has to refuse. */
+  async onLimits(report: LimitReport): Promise<void> {
+    if (report.remaining > 0 || report.resetMs <= 0) return;
+    const scopes: Scope[] = report.scope === undefined ? ['submit', 'status'] : [report.scope];
+    for (const scope of scopes) await this.#throttle(scope, report.resetMs, 'the budget of this window is used up');
+  }
+
+  async #throttle(scope: Scope, waitMs: number, message: string): Promise<void> {
+    const now = this.#clock.now();
+    this.#window[scope] = 1;
+    const until = now + Math.min(waitMs, 3_600_000);
+    if (until <= (this.#state.throttledUntil[scope] ?? 0)) return;
+    this.#state.throttledUntil[scope] = until;
+    this.#logger.warn(
+      { account: this.#name, scope, waitMs: until - now, reason: redactText(message) },
+      'account throttled',
+    );
+    await this.#board.throttle(this.#name, scope, until);
+  }
+
+  async #hold(reason: Hold['reason'], message: string, backoff: { baseMs: number; maxMs: number }): Promise<void> {
+    const now = this.#clock.now();
+    const before = this.#state.hold;
+    // Requests that were under way when the hold began fail too; only a probe, after its time, counts as another try.
+    if (before !== undefined && before.until > now) return;
+    const tries = (before?.tries ?? 0) + 1;
+    const hold: Hold = {
+      reason,
+      message: redactText(message),
+      since: before?.since ?? now,
+      until: now + backoffMs(tries, this.#clock.random(), backoff),
+      tries,
+    };
+    this.#state.hold = hold;
+    const log = {
+      account: this.#name,
+      reason,
+      tries,
+      nextProbeInMs: Math.round(hold.until - now),
+      error: hold.message,
+    };
+    this.#logger[reason === 'unavailable' ? 'warn' : 'error'](log, 'account held: its jobs wait');
+    await this.#board.hold(this.#name, hold);
+    await this.#board.returnProbe(this.#name);
+  }
+
+  async #release(): Promise<void> {
+    const { hold } = this.#state;
+    delete this.#state.hold;
+    this.#failuresInARow = 0;
+    if (hold !== undefined) {
+      const heldForMs = Math.round(this.#clock.now() - hold.since);
+      this.#logger.info({ account: this.#name, reason: hold.reason, heldForMs }, 'account works again');
+    }
+    await this.#board.release(this.#name);
+  }
+
+  async #refresh(): Promise<void> {
+    if (this.#clock.now() - this.#readAt < refreshMs) return;
+    this.#reading ??= this.#read().finally(() => {
+      this.#reading = undefined;
+    });
+    await this.#reading;
+  }
+
+  async #read(): Promise<void> {
+    const states = await this.#board.readAll();
+    this.#state = states.get(this.#name) ?? { throttledUntil: {} };
+    this.#readAt = this.#clock.now();
+  }
+}
+
+function holdCode(hold: Hold): string {
+  const codes = {
+    unauthorized: 'vendor_unauthorized',
+    forbidden: 'vendor_forbidden',
+    quota: 'vendor_quota_exhausted',
+    unavailable: 'vendor_unavailable',
+  };
+  return codes[hold.reason];
+}

@@ -1,0 +1,67 @@
+import type { Clock } from '../ports/clock.ts';
+import type { Logger } from '../ports/logger.ts';
+import type { Operation, Transfers, VendorAdapter, VendorHttp } from '../ports/vendor-adapter.ts';
+import type { PollOptions } from '../core/poll-schedule.ts';
+import type { CompletionEvent } from '../core/completion-event.ts';
+import type { AccountBoard } from '../queues/account-board.ts';
+import type { RecordStore } from '../queues/record-store.ts';
+import type { AccountGate } from './account-gate.ts';
+import type { LookupGate } from './lookup-gate.ts';
+
+/** One configured account of a vendor, with what all jobs of this process share for it. */
+export interface AccountRuntime {
+  name: string;
+  account: unknown;
+  http: VendorHttp;
+  gate: AccountGate;
+  /** By the kind of vendor job. */
+  lookups: ReadonlyMap<string, LookupGate<unknown>>;
+  /** The account's own poll defaults, from the configuration. */
+  poll: { [Key in keyof PollOptions]?: PollOptions[Key] | undefined };
+}
+
+export interface VendorRuntime {
+  adapter: VendorAdapter;
+  accounts: ReadonlyMap<string, AccountRuntime>;
+}
+
+/** How a lost submit is looked for before it counts as surely absent. */
+export interface ReconcileOptions {
+  /** Waits before the first and the following look-ups, ms; the last one repeats. */
+  gapsMs: readonly number[];
+  /** Look-ups that must have answered "not there". */
+  minAbsentLooks: number;
+  /** How long after the vendor could last have taken it in absence counts as proof, ms. */
+  absenceMs: number;
+  /** How long a request of a worker that died may still be under way, ms. */
+  inFlightMs: number;
+  /** Submits of one request before it is given up as `unconfirmed`. */
+  maxAttempts: number;
+}
+
+export const defaultReconcile: ReconcileOptions = {
+  gapsMs: [1_000, 2_000, 5_000, 8_000, 10_000, 15_000],
+  minAbsentLooks: 4,
+  absenceMs: 35_000,
+  inFlightMs: 35_000,
+  maxAttempts: 5,
+};
+
+/** What every turn of every worker is given. */
+export interface Engine {
+  vendors: ReadonlyMap<string, VendorRuntime>;
+  /** Every known vendor name, started or not: none of their queues may be replied to. */
+  vendorNames: readonly string[];
+  store: RecordStore;
+  accounts: AccountBoard;
+  transfers: Transfers;
+  /** Puts a completion event on a queue under an id that makes a second delivery no second job. */
+  deliver(queue: string, event: CompletionEvent): Promise<void>;
+  reconcile: ReconcileOptions;
+  clock: Clock;
+  logger: Logger;
+}
+
+export function findOperation(adapter: VendorAdapter, name: string): Operation | undefined {
+  return Object.hasOwn(adapter.operations, name) ? adapter.operations[name] : undefined;
+}

@@ -1,0 +1,304 @@
+import { decideOnLookup } from '../core/decide.ts';
+import { describeDuration, describeState } from '../core/describe.ts';
+import {
+  AccountHeldError,
+  StepFailedError,
+  toErrorInfo,
+  VendorThrottledError,
+  VendorUnavailableError,
+} from '../core/errors.ts';
+import { backoffMs, clamp, floorHint, nextPollAt } from '../core/poll-schedule.ts';
+import { redactText } from '../core/redact.ts';
+import { isOver, terminalStatuses, type ErrorInfo, type VendorJob } from '../core/submission.ts';
+import type { ConfirmReply, VendorHttp, VendorReport } from '../ports/vendor-adapter.ts';
+import type { Look } from './lookup-gate.ts';
+import type { Move, Turn } from './turn.ts';
+
+const defaultGraceMs = 30_000;
+const defaultConfirmGraceMs = 15_000;
+/** A vendor job that is missing is asked for more than once before it counts as lost, however long a poll takes. */
+const confirmRetryMs = 2_000;
+
+/**
+ * `polling`: asks once for every vendor job that is not over.
+ *
+ *   polling ──some are not over──► polling, later
+ *      │    ──all are over──► confirming
+ *      └────deadline passed──► one last look-up ──► settled as expired
+ */
+export async function pollStep(turn: Turn): Promise<Move | undefined> {
+  const { state, request } = turn;
+  const open = state.jobs.filter((job) => !isOver(job));
+  if (open.length === 0) {
+    state.phase = 'confirming';
+    return undefined;
+  }
+  const now = turn.now();
+  const isLast = now >= state.deadlineAt;
+  if (state.notBefore !== undefined && state.notBefore > now) {
+    // Not even for the last look-up: the vendor's word stands.
+    return isLast ? expire(turn) : { kind: 'again', at: Math.min(state.notBefore, state.deadlineAt) };
+  }
+
+  const looks = await Promise.all(open.map(async (job) => [job, await lookAt(turn, job)] as const));
+  const asked = looks.filter(([, look]) => look.kind !== 'not-admitted');
+  if (asked.length === 0) {
+    const refusals = looks.flatMap(([, look]) => (look.kind === 'not-admitted' ? [look] : []));
+    const [first] = refusals;
+    if (isLast || first === undefined) return expire(turn);
+    return turn.wait(Math.max(...refusals.map((look) => look.until)), first.why);
+  }
+  state.polls += 1;
+  delete state.notBefore;
+  const trouble = applyLooks(turn, asked);
+  if (state.jobs.every(isOver)) {
+    state.phase = 'confirming';
+    return undefined;
+  }
+  if (isLast) return expire(turn);
+  return nextLook(turn, asked, trouble);
+
+  function lookAt({ request: { account } }: Turn, job: VendorJob): Promise<Look> {
+    const gate = account.lookups.get(job.kind);
+    if (gate === undefined) {
+      const error = new StepFailedError('internal_error', `${turn.vendor.adapter.name} has no look-up for ${job.kind}`);
+      return Promise.resolve({ kind: 'failed', error });
+    }
+    return gate.look({ id: job.id, extra: job.extra });
+  }
+
+  /** @returns the first failure among the looks. */
+  function applyLooks({ logger }: Turn, found: readonly (readonly [VendorJob, Look])[]): unknown {
+    let failure: unknown;
+    const graceMs = request.operation.graceMs ?? defaultGraceMs;
+    for (const [job, look] of found) {
+      if (look.kind === 'report') applyReport(job, look.report);
+      else if (look.kind === 'missing') {
+        job.missingSince ??= now;
+        // One answer without it proves little: vendors show new jobs late and forget them on a fault.
+        if (now - job.missingSince >= graceMs) {
+          job.outcome = 'lost';
+          job.error = {
+            code: 'vendor_job_lost',
+            message: `the vendor has not known it for ${describeDuration(now - job.missingSince)}`,
+          };
+          logger.warn({ vendorJobId: job.id }, 'vendor job lost');
+        }
+      } else if (look.kind === 'failed') {
+        failure ??= look.error;
+      }
+    }
+    return failure;
+  }
+}
+
+/** Notes a report on a vendor job. A terminal status is kept for good. */
+function applyReport(job: VendorJob, report: VendorReport): void {
+  delete job.missingSince;
+  job.status = report.status;
+  if (report.vendorStatus === undefined) delete job.vendorStatus;
+  else job.vendorStatus = report.vendorStatus;
+  if (report.progress === undefined) delete job.progress;
+  else job.progress = report.progress;
+  if (report.extra !== undefined) job.extra = report.extra;
+  if (report.result !== undefined) job.result = report.result;
+  if (report.error !== undefined) job.error = { ...report.error, message: redactText(report.error.message) };
+  if (report.completedAt !== undefined) job.completedAt = report.completedAt;
+  if (!terminalStatuses.has(report.status)) return;
+  delete job.progress;
+  switch (report.status) {
+    case 'succeeded':
+      job.outcome = 'succeeded';
+      break;
+    case 'canceled':
+      job.outcome = 'canceled';
+      job.error ??= { code: 'vendor_job_canceled', message: 'the vendor job was canceled at the vendor' };
+      break;
+    case 'failed':
+    case 'pending':
+    case 'running':
+      job.outcome = 'failed';
+      job.error ??= { code: 'vendor_job_failed', message: 'the vendor gave no reason' };
+  }
+}
+
+/** When to look again, and the line that says so. */
+function nextLook(turn: Turn, asked: readonly (readonly [VendorJob, Look])[], failure: unknown): Move {
+  const { state, request } = turn;
+  const now = turn.now();
+  const hintMs = longestHint(asked, failure);
+  let at = nextPollAt({
+    options: request.poll,
+    polls: state.polls,
+    now,
+    deadlineAt: state.deadlineAt,
+    hintMs,
+    random: turn.random(),
+  });
+  if (hintMs !== undefined) state.notBefore = now + Math.ceil(clamp(hintMs, 0, 3_600_000));
+  let trouble = '';
+  if (failure === undefined) {
+    delete state.failures;
+    delete state.lastError;
+  } else {
+    const info = redacted(failure);
+    state.lastError = info;
+    trouble = `${info.code}: ${info.message}; `;
+    const decision = decideOnLookup(failure);
+    if (decision === 'hold' || decision === 'throttle') {
+      // No attempt is spent: the account decides when.
+      at = Math.max(at, Math.min(turn.retryAt('status'), state.deadlineAt));
+    } else {
+      state.failures = (state.failures ?? 0) + 1;
+      at = Math.max(at, Math.min(now + backoffMs(state.failures, turn.random()), state.deadlineAt));
+    }
+    turn.logger.warn({ errorCode: info.code, error: info.message, polls: state.polls }, 'look-up failed');
+  }
+  const missingSince = state.jobs.filter((job) => !isOver(job)).flatMap((job) => job.missingSince ?? []);
+  if (missingSince.length > 0 && hintMs === undefined) {
+    // The end of a grace period is a time worth looking at.
+    const graceEnds = Math.min(...missingSince) + (request.operation.graceMs ?? defaultGraceMs);
+    at = Math.max(now + 250, Math.min(at, graceEnds));
+  }
+  const due = describeDuration(at - now);
+  const because = hintMs === undefined ? '' : ' (asked by the vendor)';
+  const seen =
+    missingSince.length > 0
+      ? 'not visible at the vendor'
+      : describeState({ ...state, phase: 'polling' }).replace(/^polling: /, '');
+  return {
+    kind: 'again',
+    at,
+    line: `poll ${state.polls} at ${turn.elapsed()}: ${trouble === '' ? `${seen}, ` : trouble}next in ${due}${because}`,
+  };
+}
+
+function longestHint(asked: readonly (readonly [VendorJob, Look])[], failure: unknown): number | undefined {
+  const hints = asked.flatMap(([, look]) => (look.kind === 'report' ? (look.report.pollAfterMs ?? []) : []));
+  const isHinting = failure instanceof VendorThrottledError || failure instanceof VendorUnavailableError;
+  if (isHinting && failure.retryAfterMs !== undefined) hints.push(failure.retryAfterMs);
+  return hints.length === 0 ? undefined : Math.max(...hints);
+}
+
+async function expire(turn: Turn): Promise<Move> {
+  const cause = turn.state.lastError;
+  return turn.settle('expired', {
+    code: 'deadline_exceeded',
+    message: `not over ${describeDuration(turn.state.deadlineAt - turn.state.enqueuedAt)} after it was enqueued; the vendor may still be working`,
+    ...(cause === undefined ? {} : { details: { lastError: { code: cause.code, message: cause.message } } }),
+  });
+}
+
+/**
+ * `confirming`: reads the outcome back where a status is not the outcome, and fetches results where asked to.
+ *
+ *   confirming ──confirmed──► settled
+ *        ├──not yet──► confirming, later
+ *        ├──contradicted past its grace──► settled as failed
+ *        └──next stage──► received
+ */
+export async function confirmStep(turn: Turn): Promise<Move | undefined> {
+  const { state, request } = turn;
+  const { operation, account } = request;
+  if (operation.confirm === undefined) return turn.settleByJobs();
+  const admission = await account.gate.admit('status');
+  if (!admission.admitted) {
+    return turn.now() >= state.deadlineAt ? expire(turn) : turn.wait(admission.until, admission.why);
+  }
+  state.confirmingSince ??= turn.now();
+  let reply: ConfirmReply;
+  let isAsked = false;
+  const http: VendorHttp = {
+    request: (request) => {
+      isAsked = true;
+      return account.http.request(request);
+    },
+  };
+  try {
+    reply = await operation.confirm(turn.context({ http }));
+  } catch (error) {
+    // A storage host that is down says nothing of the vendor's API.
+    if (error instanceof AccountHeldError || error instanceof VendorThrottledError)
+      await account.gate.settle(admission, error);
+    else await account.gate.abandon(admission);
+    return onConfirmError(turn, error);
+  }
+  // Only an answer of the vendor shows that the account works.
+  if (isAsked) await account.gate.settle(admission, undefined);
+  else await account.gate.abandon(admission);
+  turn.mergeJobs(reply.jobs);
+  delete state.lastError;
+  switch (reply.kind) {
+    case 'confirmed':
+      return turn.settleByJobs();
+    case 'next':
+      state.stage = reply.stage;
+      if (reply.carry === undefined) delete state.carry;
+      else state.carry = reply.carry;
+      delete state.confirmingSince;
+      delete state.failures;
+      delete state.part;
+      delete state.snapshot;
+      state.phase = 'received';
+      await turn.save(`next stage at ${turn.elapsed()}: ${reply.stage}`);
+      return undefined;
+    case 'not-yet':
+      if (state.jobs.some((job) => !isOver(job))) state.phase = 'polling';
+      return confirmLater(turn, reply.reason, reply.afterMs);
+    case 'contradicted': {
+      const graceMs = operation.confirmGraceMs ?? defaultConfirmGraceMs;
+      if (turn.now() - state.confirmingSince < graceMs && turn.now() < state.deadlineAt) {
+        return confirmLater(turn, reply.error.message, confirmRetryMs);
+      }
+      state.jobs = state.jobs.map((job) =>
+        job.outcome === 'succeeded' ? { ...job, outcome: 'failed', error: reply.error } : job,
+      );
+      return turn.settle('failed', reply.error);
+    }
+  }
+}
+
+async function onConfirmError(turn: Turn, error: unknown): Promise<Move> {
+  const { state } = turn;
+  const info = redacted(error);
+  if (error instanceof StepFailedError) {
+    state.jobs = state.jobs.map((job) =>
+      job.outcome === 'succeeded' ? { ...job, outcome: 'failed', error: info } : job,
+    );
+    return turn.settleByJobs();
+  }
+  state.lastError = info;
+  turn.logger.warn({ errorCode: info.code, error: info.message }, 'outcome could not be confirmed yet');
+  const decision = decideOnLookup(error);
+  if (turn.now() >= state.deadlineAt) return expire(turn);
+  if (decision === 'hold' || decision === 'throttle') return turn.wait(turn.retryAt('status'), info);
+  state.failures = (state.failures ?? 0) + 1;
+  const hint = error instanceof VendorUnavailableError ? error.retryAfterMs : undefined;
+  const wait = Math.max(
+    backoffMs(state.failures, turn.random()),
+    hint === undefined ? 0 : floorHint(hint, turn.random()),
+  );
+  return {
+    kind: 'again',
+    at: Math.min(turn.now() + wait, state.deadlineAt),
+    line: `not confirmed at ${turn.elapsed()}: ${info.message}; again in ${describeDuration(wait)}`,
+  };
+}
+
+async function confirmLater(turn: Turn, reason: string, afterMs: number | undefined): Promise<Move> {
+  const { state } = turn;
+  const now = turn.now();
+  if (now >= state.deadlineAt) return expire(turn);
+  const wait = clamp(afterMs ?? confirmRetryMs, 250, turn.request.poll.maxDelayMs);
+  const at = Math.min(now + wait * (1 + 0.1 * turn.random()), state.deadlineAt);
+  return {
+    kind: 'again',
+    at,
+    line: `not confirmed at ${turn.elapsed()}: ${reason}; again in ${describeDuration(at - now)}`,
+  };
+}
+
+function redacted(error: unknown): ErrorInfo {
+  const info = toErrorInfo(error);
+  return { ...info, message: redactText(info.message) };
+}

@@ -1,0 +1,436 @@
+import type { Queue } from 'bullmq';
+import { DelayedError, Worker, type Job } from 'bullmq';
+import { InvalidSubmissionError, toErrorInfo } from '../core/errors.ts';
+import { clip, type Fault } from '../core/json.ts';
+import { backoffMs, clamp, maxTimerMs } from '../core/poll-schedule.ts';
+import { redactText } from '../core/redact.ts';
+import { readCancelRequest, readState, receive, type SubmissionState } from '../core/submission.ts';
+import type { Logger } from '../ports/logger.ts';
+import type { RedisConnection } from '../queues/connection.ts';
+import { isNumberedId, pollJobId, reservedIds, submissionIdOf } from '../queues/job-ids.ts';
+import { stageQueue, type Stage } from '../queues/names.ts';
+import { openQueue } from '../queues/open-queue.ts';
+import { QueueGuard, type MisplacedJob } from '../queues/queue-guard.ts';
+import type { SalvagedJob } from '../queues/submit-job.ts';
+import type { Engine, VendorRuntime } from './engine.ts';
+import { readRequest, readReply, rereadRequest } from './request.ts';
+import { delayAgain, deliverEvent, handOver, removeWhenDone } from './settle.ts';
+import { takeTurn } from './take-turn.ts';
+import { Turn, TurnLostError, type Move } from './turn.ts';
+
+export interface StageWorkerOptions {
+  connection: RedisConnection;
+  prefix: string;
+  concurrency: number;
+  /** How long settled submissions stay in Redis, seconds: the window in which an id is not taken a second time. */
+  keepSeconds: number;
+}
+
+/**
+ * A lock this long, and a check this often, bring the jobs of a killed worker back within 10 s: the lock must run out,
+ * and two checks see it (BullMQ marks at one and moves at the next).
+ */
+const lockDurationMs = 5_000;
+const stalledIntervalMs = 1_500;
+const guardIntervalMs = 3_000;
+const overdueToleranceMs = 3_000;
+/** How long a poll job may stay without its record before it counts as an orphan. */
+const orphanAfterMs = 600_000;
+/** How long requests may go on after a shutdown began: a submit that is cut off is one whose fate is unknown. */
+const drainMs = 7_000;
+
+/**
+ * One stage of one vendor: a BullMQ worker, and what keeps it healthy.
+ *
+ * A turn ends completed or delayed. Whatever goes wrong inside delays it again, so BullMQ never counts a job as failed
+ * and its limits on attempts and stalls never end a submission.
+ */
+export class StageWorker {
+  readonly stage: Stage;
+  readonly vendorName: string;
+  readonly #engine: Engine;
+  readonly #vendor: VendorRuntime;
+  readonly #logger: Logger;
+  readonly #queueName: string;
+  readonly #pollQueue: Queue;
+  readonly #worker: Worker;
+  readonly #guard: QueueGuard;
+  readonly #shutdown = new AbortController();
+  #guarding: Promise<void> | undefined;
+  #guardTimer: NodeJS.Timeout;
+  #lastErrorAt = 0;
+  #lastError = '';
+
+  constructor(engine: Engine, vendor: VendorRuntime, stage: Stage, options: StageWorkerOptions) {
+    this.#engine = engine;
+    this.#vendor = vendor;
+    this.stage = stage;
+    this.vendorName = vendor.adapter.name;
+    this.#queueName = stageQueue(this.vendorName, stage);
+    this.#logger = engine.logger.child({ vendor: this.vendorName, stage });
+    const { connection, prefix } = options;
+    this.#pollQueue = openQueue(stageQueue(this.vendorName, 'poll'), connection, prefix);
+    this.#pollQueue.on('error', (error) => this.#onError(error));
+    this.#guard = new QueueGuard(connection, prefix, this.#queueName);
+    const keep = { age: options.keepSeconds };
+    this.#worker = new Worker(
+      this.#queueName,
+      // BullMQ passes an abort signal only to processors that declare all three parameters.
+      (job: Job, token: string | undefined, signal: AbortSignal | undefined) => this.#process(job, token, signal),
+      {
+        connection,
+        prefix,
+        concurrency: options.concurrency,
+        lockDuration: lockDurationMs,
+        stalledInterval: stalledIntervalMs,
+        // A lifetime count that never resets: it must not end a submission that polls for days through many deploys.
+        maxStalledCount: 1_000_000,
+        removeOnComplete: keep,
+        removeOnFail: keep,
+        autorun: false,
+        name: `jobferry-${stage}`,
+      },
+    );
+    this.#worker.on('error', (error) => this.#onError(error));
+    this.#worker.on('lockRenewalFailed', (ids: string[]) => {
+      for (const id of ids) this.#worker.cancelJob(id, 'lock lost');
+    });
+    this.#guardTimer = setInterval(() => void this.#keepHealthy(), guardIntervalMs);
+  }
+
+  /** Starts to take jobs. */
+  async start(): Promise<void> {
+    await this.#worker.waitUntilReady();
+    await this.#keepHealthy();
+    void this.#worker.run().catch((error: unknown) => this.#onError(error));
+  }
+
+  get isRunning(): boolean {
+    return this.#worker.isRunning() && !this.#shutdown.signal.aborted;
+  }
+
+  /**
+   * Stops taking jobs, lets what runs finish for a while and hands back the rest. Ends within 8 s.
+   */
+  async close(): Promise<void> {
+    clearInterval(this.#guardTimer);
+    const cutOff = setTimeout(() => this.#shutdown.abort(), drainMs);
+    if (this.stage === 'poll') this.#shutdown.abort();
+    await this.#worker.close();
+    clearTimeout(cutOff);
+    await this.#guarding;
+    await this.#pollQueue.close();
+  }
+
+  async #process(job: Job, token: string | undefined, signal: AbortSignal | undefined): Promise<string> {
+    const jobId = job.id ?? '';
+    const address = { queue: this.#queueName, jobId };
+    const submissionId = readState(job.progress)?.id ?? submissionIdOf(this.vendorName, jobId);
+    const logger = this.#logger.child({ submissionId: clip(submissionId, 200), operation: clip(job.name, 80) });
+    const lock = token ?? '';
+    let turn: Turn | undefined;
+    try {
+      if (this.stage === 'submit' && reservedIds.has(jobId)) {
+        removeWhenDone(job);
+        return await this.#refuseMisplaced({
+          jobId,
+          name: job.name,
+          data: JSON.stringify(job.data),
+          timestamp: job.timestamp,
+        });
+      }
+      const begun = await this.#beginTurn(job, lock, signal ?? new AbortController().signal, logger);
+      if (typeof begun === 'string') return begun;
+      turn = begun.turn;
+      const move = await this.#runTurn(turn);
+      return await this.#applyMove(turn, move, job, begun.reply);
+    } catch (error) {
+      if (error instanceof DelayedError) throw error;
+      if (error instanceof TurnLostError || isLockLost(error)) {
+        // Whoever holds the job now goes on from what was saved.
+        logger.warn({}, 'lost the job to another worker');
+        throw new DelayedError();
+      }
+      return this.#delayAfterFault(error, job, lock, address, turn, logger);
+    }
+  }
+
+  /** Reads the record and the request. @returns the job's result where there is no turn to take. */
+  async #beginTurn(
+    job: Job,
+    token: string,
+    signal: AbortSignal,
+    logger: Logger,
+  ): Promise<string | { turn: Turn; reply: SalvagedJob }> {
+    const jobId = job.id ?? '';
+    const address = { queue: this.#queueName, jobId };
+    const stored = readState(job.progress);
+    const now = this.#engine.clock.now();
+    if (stored === undefined && this.stage === 'poll') return this.#waitForRecord(job, token);
+
+    const fresh = stored === undefined ? readRequest(this.#engine, this.#vendor, job.name, job.data) : undefined;
+    let state = stored;
+    if (state === undefined) {
+      const enqueuedAt = sanitiseTimestamp(job.timestamp, now);
+      const holdBackMs = clamp(Number(job.opts.delay ?? 0), 0, maxTimerMs);
+      const deadlineMs = fresh?.ok === true ? fresh.request.poll.deadlineMs : 0;
+      state = receive(submissionIdOf(this.vendorName, jobId), enqueuedAt, enqueuedAt + holdBackMs + deadlineMs);
+      const cancelRequestedAt = readCancelRequest(job.progress);
+      if (cancelRequestedAt !== undefined) state.cancelRequestedAt = cancelRequestedAt;
+    }
+    const pollAddress = { queue: stageQueue(this.vendorName, 'poll'), jobId: pollJobId(state.id) };
+    if (fresh?.ok === false) {
+      // The same id with other data is still the same id: its submission is on its way already.
+      if (await this.#engine.store.exists(pollAddress)) return this.#endDuplicate(job, logger);
+      return this.#refuse(job, token, state, fresh.faults, fresh.reply, logger);
+    }
+    const again = fresh ?? rereadRequest(this.#engine, this.#vendor, job.name, job.data);
+    if (!again.ok) {
+      // It was accepted once, so the configuration changed since. It waits for the configuration, not for an end.
+      const error = new InvalidSubmissionError(again.faults).toInfo();
+      if (now >= state.deadlineAt) return this.#expireUnreadable(job, token, state, again.reply, error, logger);
+      state.lastError = error;
+      return delayAgain(
+        this.#engine,
+        this.#worker,
+        job,
+        token,
+        address,
+        state,
+        Math.min(now + 15_000, state.deadlineAt),
+        error.message,
+      );
+    }
+    const turn = new Turn({
+      engine: this.#engine,
+      vendor: this.#vendor,
+      stage: this.stage,
+      address,
+      pollAddress,
+      token,
+      signal: AbortSignal.any([signal, this.#shutdown.signal]),
+      request: again.request,
+      logger,
+      state,
+    });
+    return { turn, reply: again.reply };
+  }
+
+  /** Takes the turn, and gives it up when the worker has to end or has lost the job. */
+  async #runTurn(turn: Turn): Promise<Move> {
+    const interrupted = new Promise<Move>((resolve, reject) => {
+      const onAbort = (): void => {
+        if (this.#shutdown.signal.aborted)
+          resolve({ kind: 'again', at: 0, line: `handed back at ${turn.elapsed()}: the worker shuts down` });
+        else reject(new TurnLostError('lock lost'));
+      };
+      if (turn.signal.aborted) onAbort();
+      else turn.signal.addEventListener('abort', onAbort, { once: true });
+    });
+    return Promise.race([takeTurn(turn), interrupted]);
+  }
+
+  async #applyMove(turn: Turn, move: Move, job: Job, reply: SalvagedJob): Promise<string> {
+    switch (move.kind) {
+      case 'again':
+        return delayAgain(this.#engine, this.#worker, job, turn.token, turn.address, turn.state, move.at, move.line);
+      case 'hand-over':
+        return handOver(turn, move, job, this.#pollQueue);
+      case 'settled':
+        return deliverEvent(this.#engine, this.vendorName, job.name, turn.state, reply);
+      case 'duplicate':
+        return this.#onDuplicate(turn, job);
+    }
+  }
+
+  /**
+   * The poll job of this submission id exists. With an id that the caller chose that is the idempotency asked for. With
+   * a number of BullMQ's it may be another submission, after somebody emptied the submit queue and numbers began anew.
+   */
+  async #onDuplicate(turn: Turn, job: Job): Promise<string> {
+    const { state } = turn;
+    if (isNumberedId(state.id, this.vendorName)) {
+      const text = await this.#engine.store.read(turn.pollAddress);
+      const other = text === null ? undefined : readState(JSON.parse(text));
+      if (other !== undefined && other.enqueuedAt !== state.enqueuedAt) {
+        const renamed = {
+          ...receive(`${state.id}-${state.enqueuedAt.toString(36)}`, state.enqueuedAt, state.deadlineAt),
+        };
+        const line = `the id ${state.id} is taken by an older submission; this one is ${renamed.id}`;
+        return delayAgain(this.#engine, this.#worker, job, turn.token, turn.address, renamed, 0, line);
+      }
+    }
+    return this.#endDuplicate(job, turn.logger);
+  }
+
+  #endDuplicate(job: Job, logger: Logger): string {
+    logger.info({}, 'the submission id is known: nothing to do');
+    removeWhenDone(job);
+    return 'duplicate';
+  }
+
+  /** Bad input: one event with every fault, nothing sent. */
+  async #refuse(
+    job: Job,
+    token: string,
+    state: SubmissionState,
+    faults: readonly Fault[],
+    reply: SalvagedJob,
+    logger: Logger,
+  ): Promise<string> {
+    return this.#settleWithoutTurn(
+      job,
+      token,
+      state,
+      reply,
+      'rejected',
+      new InvalidSubmissionError(faults).toInfo(),
+      logger,
+    );
+  }
+
+  async #expireUnreadable(
+    job: Job,
+    token: string,
+    state: SubmissionState,
+    reply: SalvagedJob,
+    cause: { code: string; message: string },
+    logger: Logger,
+  ): Promise<string> {
+    const error = {
+      code: 'deadline_exceeded',
+      message: `the deadline passed while it could not be processed: ${cause.message}`,
+    };
+    return this.#settleWithoutTurn(job, token, state, reply, 'expired', error, logger);
+  }
+
+  async #settleWithoutTurn(
+    job: Job,
+    token: string,
+    state: SubmissionState,
+    reply: SalvagedJob,
+    outcome: 'rejected' | 'expired',
+    error: { code: string; message: string },
+    logger: Logger,
+  ): Promise<string> {
+    if (state.settled === undefined) {
+      const at = this.#engine.clock.now();
+      state = { ...state, phase: 'settled', settled: { outcome, error, at } };
+      const line = `${outcome}: ${redactText(clip(error.message, 2_000))}`;
+      const saved = await this.#engine.store.save({ queue: this.#queueName, jobId: job.id ?? '' }, token, state, line);
+      if (saved.kind === 'fenced') throw new TurnLostError('lost the lock');
+      logger.warn(
+        { outcome, errorCode: error.code, error: redactText(clip(error.message, 500)) },
+        'submission settled',
+      );
+    }
+    return deliverEvent(this.#engine, this.vendorName, job.name, state, reply);
+  }
+
+  /** A poll job is added and then given its record; in between it has none. */
+  async #waitForRecord(job: Job, token: string): Promise<string> {
+    const now = this.#engine.clock.now();
+    if (now - job.timestamp < orphanAfterMs) {
+      const address = { queue: this.#queueName, jobId: job.id ?? '' };
+      return delayAgain(this.#engine, this.#worker, job, token, address, undefined, now + 2_000, undefined);
+    }
+    this.#logger.warn({ jobId: job.id }, 'a poll job without a record is dropped: no submit worker added it');
+    removeWhenDone(job);
+    return 'orphan';
+  }
+
+  /** A fault of our own, or of Redis. The submission waits and is tried again; its deadline bounds it. */
+  async #delayAfterFault(
+    error: unknown,
+    job: Job,
+    token: string,
+    address: { queue: string; jobId: string },
+    turn: Turn | undefined,
+    logger: Logger,
+  ): Promise<never> {
+    const info = toErrorInfo(error);
+    const message = redactText(clip(info.message, 500));
+    logger.error(
+      { errorCode: info.code, error: message, stack: redactText((error as Error).stack ?? '') },
+      'turn failed',
+    );
+    const state = turn?.state;
+    if (state !== undefined) {
+      state.failures = (state.failures ?? 0) + 1;
+      state.lastError = { code: info.code, message };
+    }
+    const at = Date.now() + backoffMs(state?.failures ?? 4, Math.random(), { baseMs: 1_000, maxMs: 30_000 });
+    try {
+      return await delayAgain(this.#engine, this.#worker, job, token, address, state, at, `internal fault: ${message}`);
+    } catch (again) {
+      // Where even that fails, the lock runs out and another worker takes the job from what was saved.
+      if (!(again instanceof DelayedError)) logger.warn({ error: redactText(String(again)) }, 'job left to its lock');
+      throw new DelayedError();
+    }
+  }
+
+  /** Lifts jobs out of the way whose ids damage the queue, and wakes the queue when it overslept. */
+  async #keepHealthy(): Promise<void> {
+    this.#guarding ??= this.#guardOnce().finally(() => {
+      this.#guarding = undefined;
+    });
+    await this.#guarding;
+  }
+
+  async #guardOnce(): Promise<void> {
+    try {
+      for (const misplaced of await this.#guard.lift()) {
+        if (this.stage === 'submit') await this.#refuseMisplaced(misplaced);
+        await this.#guard.forget(misplaced.jobId);
+      }
+      const overdueMs = await this.#guard.wake(Date.now(), overdueToleranceMs);
+      if (overdueMs > 4 * overdueToleranceMs) this.#logger.warn({ overdueMs }, 'jobs are overdue');
+    } catch (error) {
+      this.#onError(error);
+    }
+  }
+
+  async #refuseMisplaced(misplaced: MisplacedJob): Promise<string> {
+    const now = this.#engine.clock.now();
+    let data: unknown = null;
+    try {
+      data = JSON.parse(misplaced.data) as unknown;
+    } catch {
+      // Refused in any case.
+    }
+    const message = `${JSON.stringify(misplaced.jobId)} is a name that BullMQ uses for its own keys; choose another job id`;
+    const error = new InvalidSubmissionError([{ path: 'jobId', message }]).toInfo();
+    const enqueuedAt = sanitiseTimestamp(misplaced.timestamp, now);
+    const state: SubmissionState = {
+      ...receive(misplaced.jobId, enqueuedAt, enqueuedAt),
+      phase: 'settled',
+      // From the job, so that a second delivery says the same.
+      settled: { outcome: 'rejected', error, at: enqueuedAt },
+    };
+    this.#logger.warn({ jobId: misplaced.jobId }, 'a job id that damages the queue was refused');
+    return deliverEvent(this.#engine, this.vendorName, misplaced.name, state, readReply(this.#engine, data));
+  }
+
+  #onError(error: unknown): void {
+    const message = redactText(error instanceof Error ? error.message : String(error));
+    if (/WRONGTYPE/.test(message)) void this.#keepHealthy();
+    // BullMQ and ioredis repeat an error at every try; once in five seconds tells as much.
+    const now = Date.now();
+    if (message === this.#lastError && now - this.#lastErrorAt < 5_000) return;
+    this.#lastError = message;
+    this.#lastErrorAt = now;
+    this.#logger.error({ error: clip(message, 500) }, 'queue error');
+  }
+}
+
+/** BullMQ takes a job's time of creation from whoever adds it. */
+function sanitiseTimestamp(timestamp: number, now: number): number {
+  return Number.isFinite(timestamp) && timestamp > 0 && timestamp <= now ? timestamp : now;
+}
+
+function isLockLost(error: unknown): boolean {
+  return (
+    error instanceof Error &&
+    /Missing lock|Lock mismatch|not in the active state|Missing key for job|is not locked/i.test(error.message)
+  );
+}

@@ -1,0 +1,363 @@
+import { createHash } from 'node:crypto';
+import { decideOnLookup, decideOnSubmit } from '../core/decide.ts';
+import { describeDuration } from '../core/describe.ts';
+import { StepFailedError, toErrorInfo, VendorThrottledError, VendorUnavailableError } from '../core/errors.ts';
+import { backoffMs, floorHint } from '../core/poll-schedule.ts';
+import { redactText } from '../core/redact.ts';
+import type { ErrorInfo, VendorJob } from '../core/submission.ts';
+import type { ReconcileReply, ResendSafety, SubmitReply, VendorRef } from '../ports/vendor-adapter.ts';
+import { TurnLostError, type Move, type Turn } from './turn.ts';
+
+/**
+ * From `received` to `accepted`: the only place that calls a vendor's submit.
+ *
+ *   received ──intent saved──► intended ──answer──► accepted (or `received` for the next part)
+ *                                 ├──refused──► settled as rejected
+ *                                 ├──nothing was created──► received, later
+ *                                 └──nobody knows──► reconciling ──found──► accepted
+ *                                                        ├──surely absent──► received, next attempt
+ *                                                        └──can not be told──► settled as unconfirmed
+ *
+ * Each function returns a move, or undefined when the record advanced and the turn goes on.
+ */
+export async function submitStep(turn: Turn): Promise<Move | undefined> {
+  const { state } = turn;
+  if (state.phase === 'intended') {
+    // Somebody was about to call the vendor, and nobody wrote down what came of it. The call may still be under way.
+    const intendedAt = state.intent?.at ?? turn.now();
+    beginReconciling(turn, intendedAt + turn.engine.reconcile.inFlightMs);
+    turn.logger.warn({ attempt: state.intent?.attempt }, 'found a submit without an answer');
+  }
+  return state.phase === 'reconciling' ? reconcile(turn) : submit(turn);
+}
+
+async function submit(turn: Turn): Promise<Move | undefined> {
+  const { operation, account } = turn.request;
+  if (operation.adopts === true) return accept(turn, await operation.submit(turn.context()));
+
+  const admission = await account.gate.admit('submit');
+  if (!admission.admitted) return turn.wait(admission.until, admission.why);
+  let isSettled = false;
+  const settleAdmission = async (error: unknown): Promise<void> => {
+    isSettled = true;
+    await account.gate.settle(admission, error);
+  };
+  try {
+    return await submitAdmitted(turn, settleAdmission);
+  } finally {
+    if (!isSettled) await account.gate.abandon(admission);
+  }
+}
+
+async function submitAdmitted(
+  turn: Turn,
+  settleAdmission: (error: unknown) => Promise<void>,
+): Promise<Move | undefined> {
+  const { engine, state } = turn;
+  const { operation } = turn.request;
+  if (state.intent === undefined) {
+    try {
+      const snapshot = await operation.preflight?.(turn.context({ attempt: 1 }));
+      if (snapshot !== undefined) state.snapshot = snapshot;
+    } catch (error) {
+      return onPreflightError(turn, error, settleAdmission);
+    }
+  }
+  const attempt = (state.intent?.attempt ?? 0) + 1;
+  state.intent = { attempt, at: turn.now(), fingerprint: fingerprint(turn) };
+  state.phase = 'intended';
+  delete state.reconciliation;
+  delete state.lastError;
+  const saved = await engine.store.save(turn.address, turn.token, state, undefined, { poll: turn.pollAddress });
+  if (saved.kind === 'fenced') throw new TurnLostError(`lost the lock on ${turn.address.jobId}`);
+  if (saved.kind === 'handed-over') return { kind: 'duplicate' };
+  if (saved.kind === 'canceled') {
+    state.phase = 'received';
+    state.cancelRequestedAt = saved.at;
+    return undefined;
+  }
+
+  const startedAt = turn.now();
+  let reply: SubmitReply;
+  try {
+    reply = await operation.submit(turn.context());
+  } catch (error) {
+    await settleAdmission(error);
+    return onSubmitError(turn, error);
+  }
+  await settleAdmission(undefined);
+  const took = describeDuration(turn.now() - startedAt);
+  turn.logger.info({ attempt, vendorJobIds: reply.jobs.slice(0, 20).map((job) => job.id) }, 'submit accepted');
+  return accept(turn, reply, `accepted at ${turn.elapsed()} in ${took}: ${nameJobs(reply.jobs)}`);
+}
+
+async function onPreflightError(
+  turn: Turn,
+  error: unknown,
+  settleAdmission: (error: unknown) => Promise<void>,
+): Promise<Move> {
+  const decision = decideOnSubmit(error);
+  if (decision === 'reject') return turn.settle('rejected', toErrorInfo(error));
+  await settleAdmission(error);
+  if (decision === 'hold' || decision === 'throttle') return turn.wait(turn.retryAt('submit'), redacted(error));
+  // Nothing was sent: whatever went wrong may be tried again.
+  return retryLater(turn, error, 'could not be prepared');
+}
+
+async function onSubmitError(turn: Turn, error: unknown): Promise<Move | undefined> {
+  const { state, engine } = turn;
+  const info = redacted(error);
+  turn.logger.warn({ errorCode: info.code, error: info.message, decision: decideOnSubmit(error) }, 'submit failed');
+  switch (decideOnSubmit(error)) {
+    case 'reject': {
+      if (state.jobs.length === 0) return turn.settle('rejected', info);
+      // Earlier requests of this submission were accepted: their work goes on, and the event tells of both.
+      return accept(
+        turn,
+        { jobs: [] },
+        `request ${(state.part ?? 0) + 1} refused: ${info.message}`,
+        refusedJob(turn, info),
+      );
+    }
+    case 'hold':
+      state.phase = 'received';
+      return turn.wait(turn.retryAt('submit'), info);
+    case 'throttle': {
+      state.phase = 'received';
+      const hint = error instanceof VendorThrottledError ? error.retryAfterMs : undefined;
+      const until = hint === undefined ? turn.retryAt('submit') : turn.now() + floorHint(hint, turn.random());
+      return turn.wait(until, info);
+    }
+    case 'resend':
+      state.phase = 'received';
+      return retryLater(turn, error, 'never reached the vendor');
+    case 'reconcile':
+      beginReconciling(turn, turn.now());
+      state.lastError = info;
+      if (safetyOf(turn) !== 'lookup') return undefined;
+      return {
+        kind: 'again',
+        at: turn.now() + (engine.reconcile.gapsMs[0] ?? 1_000),
+        line: `fate unknown at ${turn.elapsed()}: ${info.message}; looking it up`,
+      };
+  }
+}
+
+/** Nothing was created; try again with backoff, no limit but the deadline. */
+function retryLater(turn: Turn, error: unknown, what: string): Move {
+  const info = redacted(error);
+  turn.state.failures = (turn.state.failures ?? 0) + 1;
+  turn.state.lastError = info;
+  const hint = error instanceof VendorUnavailableError ? error.retryAfterMs : undefined;
+  const wait = Math.max(
+    backoffMs(turn.state.failures, turn.random()),
+    hint === undefined ? 0 : floorHint(hint, turn.random()),
+  );
+  const line = `${what} at ${turn.elapsed()}: ${info.message}; again in ${describeDuration(wait)}`;
+  return { kind: 'again', at: Math.min(turn.now() + wait, turn.state.deadlineAt), line };
+}
+
+async function reconcile(turn: Turn): Promise<Move | undefined> {
+  const { state, engine, request } = turn;
+  const known = (state.reconciliation ??= { since: turn.now(), absent: 0, unanswered: 0 });
+  const mayStillLand = turn.now() < known.since;
+  // A worker that lost its lock while the vendor answered hands its acceptance over all the same.
+  if (turn.stage === 'submit' && (await isHandedOver(turn))) return { kind: 'duplicate' };
+  switch (safetyOf(turn)) {
+    case 'safe':
+      return resend(turn, 'repeating has the same effect');
+    case 'none':
+      if (mayStillLand) return { kind: 'again', at: known.since };
+      return unconfirmed(turn, 'the vendor offers no way to find out');
+    case 'lookup':
+  }
+  const { operation, account } = request;
+  if (operation.reconcile === undefined || state.intent === undefined)
+    return unconfirmed(turn, 'there is no way to find out');
+
+  const admission = await account.gate.admit('status');
+  if (!admission.admitted) return turn.wait(admission.until, admission.why);
+  let reply: ReconcileReply;
+  try {
+    reply = await operation.reconcile(turn.context(), state.intent);
+  } catch (error) {
+    await account.gate.settle(admission, error);
+    return onReconcileError(turn, error);
+  }
+  await account.gate.settle(admission, undefined);
+  delete state.failures;
+
+  if (typeof reply.found === 'object') {
+    turn.logger.info({ vendorJobIds: reply.found.jobs.map((job) => job.id) }, 'lost submit found and adopted');
+    return accept(turn, reply.found, `found and adopted at ${turn.elapsed()}: ${nameJobs(reply.found.jobs)}`);
+  }
+  switch (reply.found) {
+    case 'unknowable':
+      if (mayStillLand) return { kind: 'again', at: known.since };
+      return unconfirmed(turn, reply.reason);
+    case 'unusable':
+      if (mayStillLand) return { kind: 'again', at: known.since };
+      return resend(turn, reply.reason);
+    case 'absent': {
+      known.absent += 1;
+      const sureAt = known.since + engine.reconcile.absenceMs;
+      if (known.absent >= engine.reconcile.minAbsentLooks && turn.now() >= sureAt) {
+        return resend(turn, `absent in ${known.absent} look-ups over ${describeDuration(turn.now() - known.since)}`);
+      }
+      const gap = gapAfter(engine.reconcile.gapsMs, known.absent);
+      return {
+        kind: 'again',
+        at: turn.now() + gap,
+        line: `look-up ${known.absent} at ${turn.elapsed()}: the vendor does not list it`,
+      };
+    }
+  }
+}
+
+function onReconcileError(turn: Turn, error: unknown): Move {
+  const { state } = turn;
+  const info = redacted(error);
+  if (state.reconciliation !== undefined) state.reconciliation.unanswered += 1;
+  switch (decideOnLookup(error)) {
+    case 'hold':
+    case 'throttle':
+      return turn.wait(turn.retryAt('status'), info);
+    case 'gone':
+    case 'backoff':
+      return retryLater(turn, error, 'could not be looked up');
+  }
+}
+
+async function resend(turn: Turn, why: string): Promise<Move | undefined> {
+  const { state, engine } = turn;
+  const doubts = (state.doubts ?? 0) + 1;
+  state.doubts = doubts;
+  if (doubts >= engine.reconcile.maxAttempts)
+    return unconfirmed(turn, `given up after ${doubts} submits of unknown fate`);
+  state.phase = 'received';
+  delete state.reconciliation;
+  turn.logger.warn({ doubts, why }, 'submit is sent again');
+  const at = Math.min(turn.now() + backoffMs(doubts, turn.random()), state.deadlineAt);
+  return { kind: 'again', at, line: `sending again: ${why}` };
+}
+
+async function unconfirmed(turn: Turn, why: string): Promise<Move> {
+  const cause = turn.state.lastError;
+  return turn.settle('unconfirmed', {
+    code: 'submit_ambiguous',
+    message: `it is not known whether the vendor took the submit, and it will not be sent twice: ${why}`,
+    ...(cause === undefined ? {} : { details: { cause: { code: cause.code, message: cause.message } } }),
+  });
+}
+
+/** Notes what the vendor took in. The next part goes back to `received`, the last one on to preparing or polling. */
+async function accept(turn: Turn, reply: SubmitReply, line?: string, refused?: VendorJob): Promise<Move | undefined> {
+  const { state } = turn;
+  const known = new Set(state.jobs.map((job) => job.id));
+  for (const ref of reply.jobs) {
+    if (known.has(ref.id)) continue;
+    known.add(ref.id);
+    state.jobs.push(toVendorJob(ref));
+  }
+  if (refused !== undefined) state.jobs.push(refused);
+  state.submittedAt = turn.now();
+  delete state.intent;
+  delete state.doubts;
+  delete state.reconciliation;
+  delete state.failures;
+  delete state.lastError;
+  if (reply.more === true) {
+    state.part = (state.part ?? 0) + 1;
+    delete state.snapshot;
+    state.phase = 'received';
+    await turn.save(line);
+    return undefined;
+  }
+  delete state.part;
+  delete state.snapshot;
+  if (turn.request.operation.prepare !== undefined) {
+    state.phase = 'accepted';
+    await turn.save(line);
+    return undefined;
+  }
+  state.phase = 'polling';
+  if (turn.stage === 'submit') return { kind: 'hand-over', at: 0, line: line ?? `accepted at ${turn.elapsed()}` };
+  await turn.save(line);
+  return undefined;
+}
+
+/** `accepted`: what the vendor still needs before it starts. Repeatable, so a crash costs no more than doing it again. */
+export async function prepareStep(turn: Turn): Promise<Move | undefined> {
+  const { state, request } = turn;
+  try {
+    turn.mergeJobs(await request.operation.prepare?.(turn.context()));
+  } catch (error) {
+    const info = redacted(error);
+    if (error instanceof StepFailedError) {
+      state.jobs = state.jobs.map((job) => ({ ...job, outcome: 'failed', error: info }));
+      return turn.settleByJobs();
+    }
+    const decision = decideOnLookup(error);
+    if (decision === 'hold' || decision === 'throttle') return turn.wait(turn.retryAt('status'), info);
+    return retryLater(turn, error, 'could not be made ready');
+  }
+  delete state.failures;
+  delete state.lastError;
+  state.phase = 'polling';
+  const line = `prepared at ${turn.elapsed()}`;
+  if (turn.stage === 'submit') return { kind: 'hand-over', at: 0, line };
+  await turn.save(line);
+  return undefined;
+}
+
+function beginReconciling(turn: Turn, since: number): void {
+  turn.state.phase = 'reconciling';
+  turn.state.reconciliation = { since, absent: 0, unanswered: 0 };
+}
+
+async function isHandedOver(turn: Turn): Promise<boolean> {
+  const record = await turn.engine.store.read(turn.pollAddress);
+  return record?.startsWith('{"v"') === true;
+}
+
+function safetyOf(turn: Turn): ResendSafety {
+  const { operation, input, account } = turn.request;
+  return typeof operation.resend === 'function' ? operation.resend(input, account.account) : operation.resend;
+}
+
+function refusedJob(turn: Turn, error: ErrorInfo): VendorJob {
+  const number = (turn.state.part ?? 0) + 1;
+  return { id: `request-${number}`, kind: '', status: 'failed', vendorStatus: 'refused', outcome: 'failed', error };
+}
+
+function toVendorJob(ref: VendorRef): VendorJob {
+  return {
+    id: ref.id,
+    kind: ref.kind,
+    status: ref.status ?? 'pending',
+    ...(ref.vendorStatus === undefined ? {} : { vendorStatus: ref.vendorStatus }),
+    ...(ref.extra === undefined ? {} : { extra: ref.extra }),
+  };
+}
+
+function fingerprint(turn: Turn): string {
+  const { state, request } = turn;
+  const content = JSON.stringify([state.stage ?? null, state.part ?? 0, request.input, state.carry ?? null]);
+  return createHash('sha256').update(content).digest('hex').slice(0, 16);
+}
+
+function gapAfter(gapsMs: readonly number[], looks: number): number {
+  return gapsMs[Math.min(looks, gapsMs.length - 1)] ?? 10_000;
+}
+
+function nameJobs(jobs: readonly VendorRef[]): string {
+  if (jobs.length === 0) return 'nothing to wait for';
+  const shown = jobs.slice(0, 3).map((job) => job.id);
+  return jobs.length > 3 ? `${shown.join(', ')} and ${jobs.length - 3} more` : shown.join(', ');
+}
+
+/** An error's text can quote what the vendor said, and a vendor can quote anything. */
+function redacted(error: unknown): ErrorInfo {
+  const info = toErrorInfo(error);
+  return { ...info, message: redactText(info.message) };
+}

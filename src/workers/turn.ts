@@ -1,0 +1,170 @@
+import { describeDuration } from '../core/describe.ts';
+import {
+  combineOutcomes,
+  isOver,
+  type ErrorInfo,
+  type Outcome,
+  type SubmissionState,
+  type VendorJob,
+} from '../core/submission.ts';
+import type { Logger } from '../ports/logger.ts';
+import type { Scope, StepContext, VendorHttp } from '../ports/vendor-adapter.ts';
+import type { Stage } from '../queues/names.ts';
+import type { JobAddress } from '../queues/record-store.ts';
+import type { Engine, VendorRuntime } from './engine.ts';
+import type { SubmissionRequest } from './request.ts';
+
+/** What a turn ends in; `settle.ts` alone says it in BullMQ's terms. */
+export type Move =
+  /** Come back at that time, epoch ms. */
+  | { kind: 'again'; at: number; line?: string }
+  /** The submit stage is done: the poll queue takes over. */
+  | { kind: 'hand-over'; at: number; line: string }
+  /** The outcome is stored: deliver its event. */
+  | { kind: 'settled' }
+  /** The submission is in other hands already. */
+  | { kind: 'duplicate' };
+
+/** Another worker holds the job by now: whatever this turn knows is stale and must not be written. */
+export class TurnLostError extends Error {
+  override readonly name = 'TurnLostError';
+}
+
+/** One worker's turn with one submission, from taking its job to giving it back. */
+export class Turn {
+  readonly engine: Engine;
+  readonly vendor: VendorRuntime;
+  readonly stage: Stage;
+  readonly address: JobAddress;
+  /** The submission's poll job, which exists from the hand-over on. */
+  readonly pollAddress: JobAddress;
+  readonly token: string;
+  readonly signal: AbortSignal;
+  readonly request: SubmissionRequest;
+  readonly logger: Logger;
+  state: SubmissionState;
+
+  constructor(
+    init: Pick<
+      Turn,
+      'engine' | 'vendor' | 'stage' | 'address' | 'pollAddress' | 'token' | 'signal' | 'request' | 'logger' | 'state'
+    >,
+  ) {
+    this.engine = init.engine;
+    this.vendor = init.vendor;
+    this.stage = init.stage;
+    this.address = init.address;
+    this.pollAddress = init.pollAddress;
+    this.token = init.token;
+    this.signal = init.signal;
+    this.request = init.request;
+    this.logger = init.logger;
+    this.state = init.state;
+  }
+
+  now(): number {
+    return this.engine.clock.now();
+  }
+
+  random(): number {
+    return this.engine.clock.random();
+  }
+
+  /** "+12.3 s": how long after it was enqueued this is. */
+  elapsed(): string {
+    return `+${describeDuration(this.now() - this.state.enqueuedAt)}`;
+  }
+
+  /**
+   * Stores the record as it stands.
+   * @throws TurnLostError
+   */
+  async save(line?: string): Promise<void> {
+    const result = await this.engine.store.save(this.address, this.token, this.state, line);
+    if (result.kind === 'fenced') throw new TurnLostError(`lost the lock on ${this.address.jobId}`);
+  }
+
+  /** Writes the outcome, which never changes again; its event follows. */
+  async settle(outcome: Outcome, error: ErrorInfo | null): Promise<Move> {
+    const { intent: _i, snapshot: _s, reconciliation: _r, doubts: _d, carry: _c, lastError: _l, ...kept } = this.state;
+    this.state = { ...kept, phase: 'settled', settled: { outcome, error, at: this.now() } };
+    await this.save(`${outcome} at ${this.elapsed()}${error === null ? '' : `: ${error.code}: ${error.message}`}`);
+    this.logger.info(
+      { outcome, errorCode: error?.code, polls: this.state.polls, elapsedMs: this.now() - this.state.enqueuedAt },
+      'submission settled',
+    );
+    return { kind: 'settled' };
+  }
+
+  /** Settles by what became of the vendor jobs, all of them over. */
+  async settleByJobs(): Promise<Move> {
+    const outcome = combineOutcomes(this.state.jobs);
+    return this.settle(outcome, outcome === 'succeeded' ? null : summariseErrors(this.state.jobs));
+  }
+
+  /** Replaces vendor jobs by id; those not mentioned stay. */
+  mergeJobs(changed: readonly VendorJob[] | undefined): void {
+    if (changed === undefined || changed.length === 0) return;
+    const byId = new Map(changed.map((job) => [job.id, job]));
+    const known = new Set(this.state.jobs.map((job) => job.id));
+    this.state.jobs = [
+      ...this.state.jobs.map((job) => byId.get(job.id) ?? job),
+      ...changed.filter((job) => !known.has(job.id)),
+    ];
+  }
+
+  /**
+   * Waits for the account. The reason goes into the record, and into the log once, not at every return.
+   */
+  wait(until: number, why: ErrorInfo, notLaterThan = this.state.deadlineAt): Move {
+    const isNews = this.state.lastError?.code !== why.code;
+    this.state.lastError = why;
+    const at = Math.max(this.now(), Math.min(until, notLaterThan));
+    return {
+      kind: 'again',
+      at,
+      ...(isNews ? { line: `waiting at ${this.elapsed()}: ${why.code}: ${why.message}` } : {}),
+    };
+  }
+
+  context(overrides: { attempt?: number; http?: VendorHttp } = {}): StepContext<unknown, unknown> {
+    const { engine, state, request, vendor } = this;
+    return {
+      submissionId: state.id,
+      account: request.account.account,
+      accountName: request.account.name,
+      input: request.input,
+      stage: state.stage,
+      part: state.part ?? 0,
+      carry: state.carry,
+      snapshot: state.snapshot,
+      jobs: state.jobs,
+      http: overrides.http ?? request.account.http,
+      transfers: engine.transfers,
+      now: this.now(),
+      attempt: overrides.attempt ?? state.intent?.attempt ?? 0,
+      enqueuedAt: state.enqueuedAt,
+      logger: this.logger,
+      signal: this.signal,
+      claim: (vendorJobId) =>
+        engine.accounts.claim(`${vendor.adapter.name}/${request.account.name}`, vendorJobId, state.id),
+    };
+  }
+
+  /** When a refused request may be made again, as the account's gate sees it. */
+  retryAt(scope: Scope): number {
+    return this.request.account.gate.retryAt(scope);
+  }
+}
+
+function summariseErrors(jobs: readonly VendorJob[]): ErrorInfo {
+  const bad = jobs.filter((job) => isOver(job) && job.outcome !== 'succeeded');
+  const [first] = bad;
+  if (jobs.length === 1 && first?.error !== undefined) return first.error;
+  const codes = [...new Set(bad.map((job) => job.error?.code ?? 'vendor_job_failed'))];
+  return {
+    code: codes.length === 1 && bad.length === jobs.length ? (codes[0] ?? 'vendor_job_failed') : 'partial_failure',
+    message: `${bad.length} of ${jobs.length} vendor jobs ended badly`,
+    details: { codes },
+  };
+}
