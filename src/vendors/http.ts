@@ -1,0 +1,330 @@
+import ky from 'ky';
+import {
+  AccountHeldError,
+  JobferryError,
+  VendorContractError,
+  VendorRejectedError,
+  VendorThrottledError,
+  VendorUnavailableError,
+} from '../core/errors.ts';
+import { clip } from '../core/json.ts';
+import { clamp } from '../core/poll-schedule.ts';
+import { redactText } from '../core/redact.ts';
+import type {
+  Credential,
+  ErrorReply,
+  HttpReply,
+  HttpRequest,
+  LimitReport,
+  VendorAdapter,
+  VendorHttp,
+} from '../ports/vendor-adapter.ts';
+
+/** How long one vendor request may take, ms, unless it says otherwise. */
+export const defaultTimeoutMs = 30_000;
+const defaultMaxBytes = 8 * 1024 * 1024;
+const renewBeforeMs = 60_000;
+
+export interface HttpClientOptions {
+  /** Told whenever headers announce what is left of a budget. */
+  onLimits?: (report: LimitReport) => void;
+  /** Reads the account's secrets anew (a rotated key file) before credentials are renewed. */
+  refreshAccount?: () => Promise<unknown>;
+  now?: () => number;
+}
+
+/**
+ * One account's way to its vendor, shared by all jobs of a process.
+ *
+ * - No retry of its own: whether something may be sent again is the engine's decision.
+ * - No redirect is followed, so credentials reach no other host.
+ * - Replies are read up to a bound after decompression, within the request's time.
+ * - A 401 renews the credential once for all requests that fail together and replays each once.
+ */
+export class HttpClient<Account> implements VendorHttp {
+  readonly #adapter: VendorAdapter<Account>;
+  readonly #options: HttpClientOptions;
+  #account: Account;
+  #credential: Credential | undefined;
+  #renewal: Promise<void> | undefined;
+  #generation = 0;
+
+  constructor(adapter: VendorAdapter<Account>, account: Account, options: HttpClientOptions = {}) {
+    this.#adapter = adapter;
+    this.#account = account;
+    this.#options = options;
+  }
+
+  async request<Reply>(request: HttpRequest<Reply>): Promise<HttpReply<Reply>> {
+    if (request.anonymous === true) return this.#send(request);
+    if (this.#needsCredential()) await this.#renew(this.#generation);
+    const generation = this.#generation;
+    try {
+      return await this.#send(request);
+    } catch (error) {
+      if (!(error instanceof AccountHeldError) || error.httpStatus !== 401 || !this.#canRenew()) throw error;
+      // Nothing was taken in by a 401, so the replay is safe for any request.
+      await this.#renew(generation);
+      return this.#send(request);
+    }
+  }
+
+  #needsCredential(): boolean {
+    if (this.#adapter.http.credential === undefined) return false;
+    const { expiresAt } = this.#credential ?? {};
+    if (this.#credential === undefined) return true;
+    return expiresAt !== undefined && expiresAt - renewBeforeMs <= (this.#options.now?.() ?? Date.now());
+  }
+
+  #canRenew(): boolean {
+    return this.#adapter.http.credential !== undefined || this.#options.refreshAccount !== undefined;
+  }
+
+  /** Renews once, however many ask: those that failed with an older credential wait for the same renewal. */
+  async #renew(seenGeneration: number): Promise<void> {
+    if (seenGeneration !== this.#generation) return;
+    this.#renewal ??= this.#obtain().finally(() => {
+      this.#renewal = undefined;
+    });
+    await this.#renewal;
+  }
+
+  async #obtain(): Promise<void> {
+    const account = await this.#options.refreshAccount?.();
+    if (account !== undefined) this.#account = account as Account;
+    this.#credential = await this.#adapter.http.credential?.(this.#account, this);
+    this.#generation += 1;
+  }
+
+  async #send<Reply>(request: HttpRequest<Reply>): Promise<HttpReply<Reply>> {
+    const reply = await this.#exchange(request);
+    const limits = this.#adapter.http.readLimits?.(reply);
+    if (limits !== undefined) this.#options.onLimits?.(limits);
+    if (reply.status < 200 || reply.status > 299) throw this.#toError(request, reply);
+    const parsed = request.reply.safeParse(this.#parseBody(request, reply));
+    if (!parsed.success) {
+      const first = parsed.error.issues[0];
+      throw new VendorContractError(
+        `${where(request)} answered ${reply.status} with an unexpected body: ${first?.path.join('.') ?? ''} ${first?.message ?? ''}`,
+        { httpStatus: reply.status },
+      );
+    }
+    return { status: reply.status, headers: reply.headers, body: parsed.data };
+  }
+
+  async #exchange<Reply>(request: HttpRequest<Reply>): Promise<RawReply> {
+    const timeoutMs = request.timeoutMs ?? defaultTimeoutMs;
+    // One bound for all of it: ky's own timeout ends with the headers, and a body can drip for ever.
+    const timeout = AbortSignal.timeout(timeoutMs);
+    let url: URL;
+    try {
+      url = this.#url(request);
+    } catch (cause) {
+      throw new VendorRejectedError('the request has no valid address; check the base URL of the account', { cause });
+    }
+    const extra = request.body === undefined ? undefined : await request.body();
+    try {
+      const response = await ky(url, {
+        method: request.method,
+        headers: {
+          accept: 'application/json',
+          ...(request.anonymous === true ? {} : this.#adapter.http.headers(this.#account, this.#credential)),
+          ...extra?.headers,
+          ...request.headers,
+        },
+        ...(request.json === undefined ? {} : { json: request.json }),
+        ...(extra === undefined ? {} : { body: extra.body as NonNullable<RequestInit['body']>, duplex: 'half' }),
+        retry: 0,
+        timeout: false,
+        throwHttpErrors: false,
+        redirect: 'manual',
+        signal: timeout,
+      });
+      const text = await readText(response, request.maxBytes ?? defaultMaxBytes);
+      return { status: response.status, headers: response.headers, text };
+    } catch (cause) {
+      if (cause instanceof JobferryError) throw cause;
+      if (timeout.aborted) {
+        throw new VendorUnavailableError(`${where(request)} did not answer within ${timeoutMs} ms`, {
+          taken: 'maybe',
+          cause,
+        });
+      }
+      const code = networkCode(cause);
+      throw new VendorUnavailableError(`${where(request)} failed: ${code ?? describe(cause)}`, {
+        taken: code !== undefined && neverConnected.has(code) ? 'no' : 'maybe',
+        cause,
+      });
+    }
+  }
+
+  #url<Reply>(request: HttpRequest<Reply>): URL {
+    const base = this.#adapter.http.baseUrl(this.#account);
+    const url = new URL(request.path, base.endsWith('/') ? base : `${base}/`);
+    for (const [name, value] of Object.entries(request.query ?? {})) {
+      if (value !== undefined) url.searchParams.set(name, String(value));
+    }
+    return url;
+  }
+
+  #parseBody<Reply>(request: HttpRequest<Reply>, reply: RawReply): unknown {
+    if (reply.text === '') return undefined;
+    const type = reply.headers.get('content-type') ?? '';
+    if (!/\bjson\b/i.test(type)) {
+      throw new VendorContractError(
+        `${where(request)} answered ${reply.status} with ${type === '' ? 'no content type' : clip(type, 80)} instead of JSON`,
+        {
+          httpStatus: reply.status,
+        },
+      );
+    }
+    try {
+      return JSON.parse(reply.text) as unknown;
+    } catch (cause) {
+      throw new VendorContractError(`${where(request)} answered ${reply.status} with malformed JSON`, {
+        httpStatus: reply.status,
+        cause,
+      });
+    }
+  }
+
+  /** The common table of error answers; the adapter may know better. */
+  #toError<Reply>(request: HttpRequest<Reply>, reply: RawReply): Error {
+    const { status, headers } = reply;
+    const body = parseLeniently(reply.text);
+    const retryAfterMs = readRetryAfter(headers, this.#options.now?.() ?? Date.now());
+    const errorReply: ErrorReply = { method: request.method, path: request.path, status, headers, body, retryAfterMs };
+    const own = this.#adapter.http.classify?.(errorReply);
+    if (own !== undefined) return own;
+    const message = `${where(request)} answered ${status}: ${errorText(body)}`;
+    const hint = retryAfterMs === undefined ? {} : { retryAfterMs };
+    switch (status) {
+      case 401:
+        return new AccountHeldError('unauthorized', message, { httpStatus: status });
+      case 403:
+        return new AccountHeldError('forbidden', message, { httpStatus: status });
+      case 402:
+        return new AccountHeldError('quota', message, { httpStatus: status });
+      case 408:
+        return new VendorUnavailableError(message, { taken: 'maybe', httpStatus: status, ...hint });
+      case 425:
+      case 429:
+        return new VendorThrottledError(message, { httpStatus: status, ...hint });
+      default:
+    }
+    if (status >= 500) return new VendorUnavailableError(message, { taken: 'maybe', httpStatus: status, ...hint });
+    if (status >= 400) return new VendorRejectedError(message, { httpStatus: status });
+    return new VendorContractError(`${message} (redirects are not followed)`, { httpStatus: status });
+  }
+}
+
+interface RawReply {
+  status: number;
+  headers: Headers;
+  text: string;
+}
+
+/** Failures after which a request provably never reached the vendor. */
+const neverConnected: ReadonlySet<string> = new Set([
+  'ECONNREFUSED',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ENETDOWN',
+  'EADDRNOTAVAIL',
+  'UND_ERR_CONNECT_TIMEOUT',
+  'CERT_HAS_EXPIRED',
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'ERR_TLS_CERT_ALTNAME_INVALID',
+  'ERR_SSL_WRONG_VERSION_NUMBER',
+]);
+
+/** The error code at the root of a failed fetch: `ECONNREFUSED`, `UND_ERR_SOCKET` … */
+export function networkCode(error: unknown): string | undefined {
+  for (let cause = error, depth = 0; cause instanceof Error && depth < 8; cause = cause.cause, depth += 1) {
+    const code = (cause as { code?: unknown }).code;
+    if (typeof code === 'string' && /^[A-Z][A-Z0-9_]+$/.test(code)) return code;
+    // Several addresses were tried and each failed in its own way.
+    if (cause instanceof AggregateError && cause.errors.length > 0) {
+      const codes = cause.errors.map(networkCode);
+      return codes.find((one) => one === undefined || !neverConnected.has(one)) ?? codes[0];
+    }
+  }
+  return undefined;
+}
+
+/**
+ * The wait that an answer's headers ask for, ms: `Retry-After` in seconds or as a date, in this order of trust before
+ * `RateLimit-Reset` and `X-RateLimit-Reset`, which vendors fill with a unix time or with seconds.
+ */
+export function readRetryAfter(headers: Headers, now: number): number | undefined {
+  const retryAfter = headers.get('retry-after')?.trim();
+  if (retryAfter !== undefined && retryAfter !== '') {
+    if (/^\d+(\.\d+)?$/.test(retryAfter)) return clamp(Number(retryAfter) * 1_000, 0, 86_400_000);
+    const date = /[A-Za-z]/.test(retryAfter) ? Date.parse(retryAfter) : Number.NaN;
+    if (Number.isFinite(date)) return clamp(date - now, 0, 86_400_000);
+  }
+  return readReset(headers.get('ratelimit-reset') ?? headers.get('x-ratelimit-reset'), now);
+}
+
+/** A `RateLimit-Reset`: a unix time when it is one, else seconds from now; ms from now. */
+export function readReset(text: string | null, now: number): number | undefined {
+  if (text === null || !/^\d{1,13}(\.\d+)?$/.test(text.trim())) return undefined;
+  const seconds = Number(text);
+  const unixMs = seconds > 1e11 ? seconds : seconds * 1_000;
+  const ms = seconds > 1e8 ? unixMs - now : seconds * 1_000;
+  return ms < 0 ? 0 : clamp(ms, 0, 86_400_000);
+}
+
+async function readText(response: Response, maxBytes: number): Promise<string> {
+  const announced = Number(response.headers.get('content-length') ?? 0);
+  if (announced > maxBytes) {
+    await response.body?.cancel();
+    throw tooLarge(maxBytes, response.status);
+  }
+  if (response.body === null) return '';
+  const decoder = new TextDecoder();
+  let text = '';
+  let bytes = 0;
+  for await (const chunk of response.body as unknown as AsyncIterable<Uint8Array>) {
+    bytes += chunk.byteLength;
+    if (bytes > maxBytes) throw tooLarge(maxBytes, response.status);
+    text += decoder.decode(chunk, { stream: true });
+  }
+  return text + decoder.decode();
+}
+
+/** After a submit the vendor may have taken it, whatever the size of what it answered. */
+function tooLarge(maxBytes: number, httpStatus: number): VendorContractError {
+  return new VendorContractError(`the answer is larger than ${maxBytes} bytes`, { httpStatus });
+}
+
+function parseLeniently(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return clip(text, 500);
+  }
+}
+
+/** What an error body says, from the envelopes that vendors use. */
+function errorText(body: unknown): string {
+  if (typeof body === 'string') return redactText(clip(body.replace(/\s+/g, ' ').trim(), 200)) || 'no body';
+  if (typeof body !== 'object' || body === null) return 'no body';
+  const { message, error } = body as { message?: unknown; error?: unknown };
+  const candidates = [message, error, (error as { message?: unknown } | null | undefined)?.message];
+  const said = candidates.find((candidate) => typeof candidate === 'string' && candidate !== '');
+  return redactText(clip(typeof said === 'string' ? said : JSON.stringify(body), 300));
+}
+
+function where(request: { method: string; path: string }): string {
+  return `${request.method} /${request.path}`;
+}
+
+function describe(error: unknown): string {
+  return redactText(clip(error instanceof Error ? error.message : String(error), 200));
+}

@@ -1,0 +1,329 @@
+import { randomBytes } from 'node:crypto';
+import * as z from 'zod';
+import {
+  InvalidSubmissionError,
+  LinkExpiredError,
+  StepFailedError,
+  VendorContractError,
+  VendorRejectedError,
+} from '../../core/errors.ts';
+import { clip, type JsonObject } from '../../core/json.ts';
+import type { Intent, VendorJob } from '../../core/submission.ts';
+import type {
+  Artifact,
+  LookupContext,
+  ReconcileReply,
+  StepContext,
+  SubmitReply,
+  VendorHttp,
+  VendorRef,
+  VendorReport,
+} from '../../ports/vendor-adapter.ts';
+import { defineOperation, defineVendor } from '../define-vendor.ts';
+import { parseTimestamp } from '../timestamps.ts';
+import { classify, readLimits } from './errors.ts';
+import { carriesExtension, fileNameOf, parseInput, toCreateBody, watchInput, type ParseInput } from './input.ts';
+import { toStatus } from './status.ts';
+import { checksumOf, createReply, job as wireJob, jobList, type WireJob } from './wire.ts';
+
+const account = z.strictObject({
+  apiKey: z.string().min(1).describe('Starts with sk_.'),
+  baseUrl: z.url({ protocol: /^https?$/ }).default('https://api.knowhereto.ai'),
+});
+export type KnowhereAccount = z.output<typeof account>;
+
+const operation = defineOperation<KnowhereAccount>();
+type Context<Input> = StepContext<KnowhereAccount, Input>;
+
+/** Clocks differ, and the list is asked from a time on. */
+const clockSkewMs = 10 * 60_000;
+const listPages = 20;
+
+const parse = operation({
+  summary: 'Parses a document, from a public URL or an uploaded file, into chunks and Markdown.',
+  input: parseInput,
+  // The vendor has no idempotency key; a lost create is found again in the job list by its data_id.
+  resend: 'lookup',
+  poll: { initialDelayMs: 2_000, factor: 1.5, maxDelayMs: 30_000, deadlineMs: 1_800_000 },
+  graceMs: 30_000,
+
+  async preflight({ input, transfers, submissionId }) {
+    if (input.sourceType === 'file') {
+      if (!carriesExtension(fileNameOf(input))) {
+        throw new InvalidSubmissionError([
+          { path: 'input.fileName', message: 'must carry an extension, such as .pdf' },
+        ]);
+      }
+      const file = await transfers.openFile(input.file);
+      await file.close();
+    }
+    return { dataId: input.dataId ?? uniqueDataId(submissionId) };
+  },
+
+  async submit(context): Promise<SubmitReply> {
+    const { body } = await context.http.request({
+      method: 'POST',
+      path: 'v1/jobs',
+      json: toCreateBody(context.input, dataIdOf(context)),
+      reply: createReply,
+    });
+    // With a label of the caller's own, another submission may carry the same: say whose job this is.
+    if (context.input.dataId !== undefined) await context.claim(body.job_id);
+    const upload = context.input.sourceType === 'file' ? toUpload(body) : undefined;
+    return { jobs: [toRef(body.job_id, body.status, upload)] };
+  },
+
+  reconcile: findInList,
+
+  async prepare(context) {
+    const { input, transfers, http, signal } = context;
+    const vendorJob = context.jobs[0];
+    if (input.sourceType !== 'file' || vendorJob === undefined) return [];
+    // Once it is used, the link has no business in the record.
+    const { extra: _used, ...prepared } = vendorJob;
+    let upload = readUpload(vendorJob.extra);
+    if (upload === undefined) {
+      const wire = await getJob(http, vendorJob.id);
+      // Past waiting-file, the vendor has the bytes already.
+      if (wire.status !== 'waiting-file') return [prepared];
+      upload = readUpload(toUpload(wire));
+      if (upload === undefined)
+        throw new StepFailedError('upload_refused', 'the vendor gave no upload link for this job');
+    }
+    try {
+      await transfers.upload(upload, input.file, signal);
+    } catch (error) {
+      if (error instanceof InvalidSubmissionError) {
+        throw new StepFailedError('file_unreadable', `after the vendor accepted the job: ${error.message}`, {
+          cause: error,
+        });
+      }
+      if (!(error instanceof StepFailedError)) throw error;
+      // A second PUT after a crash may be refused because the first one worked.
+      const wire = await getJob(http, vendorJob.id);
+      if (wire.status === 'waiting-file') throw error;
+    }
+    return [prepared];
+  },
+
+  confirm: (context) => downloadResults(context, context.input.download),
+});
+
+const watch = operation({
+  summary: 'Watches jobs that were started elsewhere.',
+  input: watchInput,
+  resend: 'safe',
+  adopts: true,
+  poll: { initialDelayMs: 1_000, factor: 1.5, maxDelayMs: 30_000, deadlineMs: 1_800_000 },
+  graceMs: 30_000,
+  async submit({ input }) {
+    return { jobs: input.jobIds.map((id) => toRef(id, undefined, undefined)) };
+  },
+  confirm: (context) => downloadResults(context, context.input.download),
+});
+
+/** Document parsing: https://docs.knowhereto.ai, in the documented dialect and the one that is deployed. */
+export const knowhere = defineVendor({
+  name: 'knowhere',
+  summary: 'Document parsing: URLs and files into chunks and Markdown.',
+  account,
+  environment: { apiKey: 'KNOWHERE_API_KEY', baseUrl: 'KNOWHERE_BASE_URL' },
+  secrets: ['apiKey'],
+  credentials: ['apiKey'],
+  http: {
+    baseUrl: ({ baseUrl }) => baseUrl,
+    headers: ({ apiKey }) => ({ authorization: `Bearer ${apiKey}` }),
+    classify,
+    readLimits,
+  },
+  lookups: {
+    job: {
+      maxBatch: 1,
+      async look([ref], { http, logger }: LookupContext<KnowhereAccount>) {
+        if (ref === undefined) return new Map<string, VendorReport>();
+        const wire = await getJob(http, ref.id);
+        const report = toReport(wire);
+        if (toStatus(wire.status) === undefined) {
+          logger.warn({ vendorStatus: clip(wire.status, 60) }, 'unknown vendor status, taken for running');
+        }
+        return new Map([[ref.id, report]]);
+      },
+    },
+  },
+  operations: { parse, watch },
+});
+
+async function getJob(http: VendorHttp, id: string): Promise<WireJob> {
+  const { body } = await http.request({ method: 'GET', path: `v1/jobs/${encodeURIComponent(id)}`, reply: wireJob });
+  if (body.job_id !== id) throw new VendorContractError(`asked for job ${id}, got ${clip(body.job_id, 60)}`);
+  return body;
+}
+
+function toReport(wire: WireJob): VendorReport {
+  const status = toStatus(wire.status) ?? 'running';
+  const completedAt = parseTimestamp(wire.completed_at ?? wire.failed_at);
+  return {
+    status,
+    vendorStatus: wire.status,
+    ...(wire.progress === undefined || status !== 'running'
+      ? {}
+      : {
+          progress: {
+            done: Math.min(wire.progress.processed_pages, wire.progress.total_pages),
+            total: wire.progress.total_pages,
+          },
+        }),
+    ...(status === 'succeeded' ? { result: toResult(wire) } : {}),
+    ...(status === 'failed'
+      ? {
+          error: {
+            code: wire.error?.code ?? 'vendor_job_failed',
+            message: wire.error?.message ?? 'the vendor gave no reason',
+            ...(wire.error?.details === undefined ? {} : { details: wire.error.details }),
+          },
+        }
+      : {}),
+    ...(completedAt === undefined ? {} : { completedAt }),
+  };
+}
+
+function toResult(wire: WireJob): JsonObject {
+  const checksum = checksumOf(wire);
+  return {
+    resultUrl: wire.result_url ?? null,
+    // Before `done` this field only repeats created_at; with a link it is a deadline.
+    resultUrlExpiresAt: wire.result_url === undefined ? null : toIso(wire.result_url_expires_at),
+    checksum: checksum === undefined ? null : { algorithm: 'sha256', value: checksum },
+  };
+}
+
+function toIso(text: string | undefined): string | null {
+  const at = parseTimestamp(text);
+  return at === undefined ? null : new Date(at).toISOString();
+}
+
+/** The job list is in no documentation, is late at times and empty on a fault: one look proves nothing. */
+async function findInList(context: Context<ParseInput>, intent: Intent): Promise<ReconcileReply> {
+  const dataId = dataIdOf(context);
+  const matches: WireJob[] = [];
+  for (let page = 1; page <= listPages; page += 1) {
+    let reply;
+    try {
+      reply = await context.http.request({
+        method: 'GET',
+        path: 'v1/jobs',
+        query: { page, page_size: 100, start_time: new Date(intent.at - clockSkewMs).toISOString() },
+        reply: jobList,
+      });
+    } catch (error) {
+      if (error instanceof VendorRejectedError && [404, 405, 410, 501].includes(error.httpStatus ?? 0)) {
+        return { found: 'unknowable', reason: `the vendor has no job list (${error.httpStatus})` };
+      }
+      throw error;
+    }
+    for (const row of reply.body.jobs) {
+      const parsed = wireJob.safeParse(row);
+      if (parsed.success && parsed.data.data_id === dataId) matches.push(parsed.data);
+    }
+    if (reply.body.jobs.length < 100 || page >= (reply.body.total_pages ?? listPages)) break;
+  }
+  // Oldest first: the job of this attempt was there before any later one with the same label.
+  for (const wire of matches.reverse()) {
+    if (!isOurs(context, wire, intent) || !(await context.claim(wire.job_id))) continue;
+    if (context.input.sourceType === 'file' && wire.status === 'waiting-file') {
+      const upload = toUpload(wire) ?? toUpload(await getJob(context.http, wire.job_id));
+      if (upload === undefined)
+        return { found: 'unusable', reason: `${wire.job_id} waits for a file, and its upload link is lost` };
+      return { found: { jobs: [toRef(wire.job_id, wire.status, upload)] } };
+    }
+    return { found: { jobs: [toRef(wire.job_id, wire.status, undefined)] } };
+  }
+  return { found: 'absent' };
+}
+
+/** Our own labels are unique; under a label of the caller's, kind and time of the job must fit as well. */
+function isOurs(context: Context<ParseInput>, wire: WireJob, intent: Intent): boolean {
+  if (context.input.dataId === undefined) return true;
+  if (wire.source_type !== undefined && wire.source_type !== context.input.sourceType) return false;
+  const createdAt = parseTimestamp(wire.created_at);
+  return createdAt === undefined || createdAt >= intent.at - clockSkewMs;
+}
+
+async function downloadResults<Input>(context: Context<Input>, wanted: boolean) {
+  const { transfers, http, signal, submissionId, accountName } = context;
+  const succeeded = context.jobs.filter((job) => job.outcome === 'succeeded');
+  if (!wanted || succeeded.length === 0) return { kind: 'confirmed' as const };
+  const jobs: VendorJob[] = [];
+  for (const vendorJob of succeeded) {
+    try {
+      jobs.push(await downloadResult(vendorJob));
+    } catch (error) {
+      if (!(error instanceof StepFailedError)) throw error;
+      jobs.push({ ...vendorJob, outcome: 'failed', error: error.toInfo() });
+    }
+  }
+  return { kind: 'confirmed' as const, jobs };
+
+  async function downloadResult(vendorJob: VendorJob): Promise<VendorJob> {
+    const fetch = (result: JsonObject): Promise<Artifact> => {
+      const { resultUrl, checksum } = result as { resultUrl: string | null; checksum: { value: string } | null };
+      if (resultUrl === null) throw new LinkExpiredError('the vendor gave no result link');
+      const order = { url: resultUrl, vendor: 'knowhere', account: accountName, submissionId };
+      return transfers.download({ ...order, fileName: `${vendorJob.id}.zip`, sha256: checksum?.value }, signal);
+    };
+    let result = vendorJob.result as JsonObject;
+    let artifact: Artifact;
+    try {
+      artifact = await fetch(result);
+    } catch (error) {
+      const isStale = error instanceof LinkExpiredError;
+      const isDamaged = error instanceof StepFailedError && error.code === 'checksum_mismatch';
+      if (!isStale && !isDamaged) throw error;
+      // Every Get Job signs a fresh link.
+      const wire = await getJob(http, vendorJob.id);
+      result = toResult(wire);
+      try {
+        artifact = await fetch(result);
+      } catch (again) {
+        if (again instanceof LinkExpiredError)
+          throw new StepFailedError('result_unavailable', again.message, { cause: again });
+        throw again;
+      }
+    }
+    return { ...vendorJob, result: { ...result, artifact: { ...artifact } } };
+  }
+}
+
+/** A label that people recognise and nobody else has. */
+function uniqueDataId(submissionId: string): string {
+  return `${clip(submissionId.replace(/[^A-Za-z0-9._-]/g, '-'), 90).replace('…', '')}.${randomBytes(8).toString('hex')}`;
+}
+
+function dataIdOf(context: Context<ParseInput>): string {
+  const snapshot = context.snapshot as { dataId?: string } | undefined;
+  const dataId = context.input.dataId ?? snapshot?.dataId;
+  if (dataId === undefined) throw new Error('the label of this submit was not saved');
+  return dataId;
+}
+
+function toRef(id: string, vendorStatus: string | undefined, extra: JsonObject | undefined): VendorRef {
+  return {
+    id,
+    kind: 'job',
+    ...(vendorStatus === undefined ? {} : { vendorStatus }),
+    ...(extra === undefined ? {} : { extra }),
+  };
+}
+
+function toUpload(wire: {
+  upload_url?: string | undefined;
+  upload_headers?: Record<string, string> | undefined;
+}): JsonObject | undefined {
+  if (wire.upload_url === undefined) return undefined;
+  return { uploadUrl: wire.upload_url, uploadHeaders: wire.upload_headers ?? {} };
+}
+
+function readUpload(extra: JsonObject | undefined): { url: string; headers: Record<string, string> } | undefined {
+  const { uploadUrl, uploadHeaders } = (extra ?? {}) as { uploadUrl?: string; uploadHeaders?: Record<string, string> };
+  return uploadUrl === undefined ? undefined : { url: uploadUrl, headers: uploadHeaders ?? {} };
+}

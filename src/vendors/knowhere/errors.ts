@@ -1,0 +1,71 @@
+import type { Json } from '../../core/json.ts';
+import {
+  AccountHeldError,
+  VendorRejectedError,
+  VendorThrottledError,
+  VendorUnavailableError,
+} from '../../core/errors.ts';
+import type { ErrorReply, LimitReport } from '../../ports/vendor-adapter.ts';
+import { readReset } from '../http.ts';
+import { errorBody } from './wire.ts';
+
+/**
+ * What Knowhere's error answers mean, where the status code alone does not tell.
+ * @see contract sheet §7, §8, §9
+ */
+export function classify(reply: ErrorReply): Error | undefined {
+  const envelope = errorBody.safeParse(reply.body);
+  const { code, message, details } = envelope.success ? envelope.data.error : {};
+  const options = {
+    httpStatus: reply.status,
+    ...(code === undefined ? {} : { code }),
+    ...(details === undefined ? {} : { details: details as Json }),
+  };
+  const said = `${reply.method} /${reply.path} answered ${reply.status}${code === undefined ? '' : ` ${code}`}: ${message ?? 'no message'}`;
+  const isLookup = reply.method === 'GET';
+
+  if (reply.status === 429) {
+    const hint = reply.retryAfterMs ?? secondsToMs(details?.['retry_after']);
+    // Without a hint there is nothing to wait for: the vendor and both of its SDKs read that as a quota used up.
+    if (hint === undefined || details?.['reason'] === 'QUOTA_EXCEEDED')
+      return new AccountHeldError('quota', said, options);
+    return new VendorThrottledError(said, { ...options, retryAfterMs: hint });
+  }
+  if (reply.status === 503 && code === 'UNAVAILABLE' && details?.['retry_after'] !== undefined) {
+    // Raised before the job is inserted; a bare gateway 503 says nothing of the kind.
+    const retryAfterMs = reply.retryAfterMs ?? secondsToMs(details['retry_after']);
+    return new VendorUnavailableError(said, {
+      httpStatus: reply.status,
+      taken: 'no',
+      ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+    });
+  }
+  if (reply.status === 409 && code === 'ABORTED') {
+    // Another job for the same document is active: nothing was created, and it ends by itself.
+    return new VendorUnavailableError(said, { ...options, taken: 'no' });
+  }
+  if (reply.status === 499) return new VendorUnavailableError(said, { httpStatus: 499, taken: 'maybe' });
+  if (reply.status === 403 && isLookup) {
+    // Somebody else's job: a fault of this one id, not of the key.
+    return new VendorRejectedError(said, options);
+  }
+  if (reply.status === 401 || reply.status === 402 || reply.status === 403) return undefined;
+  if (reply.status >= 400 && reply.status < 500 && reply.status !== 408 && reply.status !== 425) {
+    return new VendorRejectedError(message ?? said, options);
+  }
+  return undefined;
+}
+
+/** `RateLimit-*` on every answer in the documented dialect, `X-RateLimit-*` on a 429 in the other. */
+export function readLimits(reply: { status: number; headers: Headers }): LimitReport | undefined {
+  const { headers } = reply;
+  const remaining = headers.get('ratelimit-remaining') ?? headers.get('x-ratelimit-remaining');
+  if (remaining === null || !/^\d{1,9}$/.test(remaining.trim())) return undefined;
+  const resetMs = readReset(headers.get('ratelimit-reset') ?? headers.get('x-ratelimit-reset'), Date.now());
+  // A window is a minute; a reset far off is a day's quota or a clock that differs, and waiting for it helps nobody.
+  return resetMs === undefined ? undefined : { remaining: Number(remaining), resetMs: Math.min(resetMs, 60_000) };
+}
+
+function secondsToMs(value: unknown): number | undefined {
+  return typeof value === 'number' && Number.isFinite(value) && value >= 0 ? value * 1_000 : undefined;
+}

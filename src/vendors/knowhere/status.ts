@@ -1,0 +1,19 @@
+import type { VendorJobStatus } from '../../core/submission.ts';
+
+/**
+ * Knowhere's six words. The two dialects order them differently and skip some, so no order is enforced.
+ * @see contract sheet §5
+ */
+const statuses: Readonly<Record<string, VendorJobStatus>> = {
+  'waiting-file': 'pending',
+  pending: 'pending',
+  converting: 'running',
+  running: 'running',
+  done: 'succeeded',
+  failed: 'failed',
+};
+
+/** @returns undefined for a word that no documentation knows; the caller treats it as running. */
+export function toStatus(word: string): VendorJobStatus | undefined {
+  return Object.hasOwn(statuses, word) ? statuses[word] : undefined;
+}

@@ -1,0 +1,240 @@
+import { createHash, randomUUID } from 'node:crypto';
+import { createWriteStream } from 'node:fs';
+import { mkdir, open, rename, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { Agent, request, type Dispatcher } from 'undici';
+import { JobferryError, LinkExpiredError, StepFailedError, VendorUnavailableError } from '../core/errors.ts';
+import { clip } from '../core/json.ts';
+import { redactText } from '../core/redact.ts';
+import type { Artifact, DownloadRequest, OpenFile, Transfers } from '../ports/vendor-adapter.ts';
+import { openFileBelow } from './files.ts';
+import { networkCode } from './http.ts';
+import { checkLink, publicLookup } from './public-address.ts';
+
+export interface TransferOptions {
+  /** The only folder that `file` inputs are read from. */
+  filesDir: string | undefined;
+  /** Where results go. */
+  artifactsDir: string;
+  /** Lets downloads and uploads go to loopback and private addresses. */
+  allowPrivateUrls: boolean;
+  /** The largest result that is kept, bytes. */
+  maxResultBytes: number;
+  /** How long a transfer may stand still, ms. */
+  idleTimeoutMs?: number;
+}
+
+const maxRedirects = 5;
+
+/** Moves bytes between vendors' storage and our disk, streaming: no file is ever held in memory. */
+export class FileTransfers implements Transfers {
+  readonly #options: TransferOptions;
+  readonly #agent: Agent;
+
+  constructor(options: TransferOptions) {
+    this.#options = options;
+    const idle = options.idleTimeoutMs ?? 30_000;
+    this.#agent = new Agent({
+      headersTimeout: idle,
+      bodyTimeout: idle,
+      connect: { timeout: 10_000, lookup: publicLookup(options.allowPrivateUrls) },
+    });
+  }
+
+  async close(): Promise<void> {
+    await this.#agent.destroy();
+  }
+
+  async openFile(name: string): Promise<OpenFile> {
+    return openFileBelow(this.#options.filesDir, name);
+  }
+
+  async upload(
+    link: { url: string; headers: Record<string, string> },
+    file: string,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const url = checkLink(link.url, this.#options.allowPrivateUrls);
+    const opened = await this.openFile(file);
+    try {
+      const reply = await this.#exchange(() =>
+        request(url, {
+          method: 'PUT',
+          // Storage signs the headers: exactly the given ones, and the length that S3 insists on.
+          headers: { ...withoutLength(link.headers), 'content-length': String(opened.size) },
+          body: Readable.from(opened.stream(), { objectMode: false }),
+          dispatcher: this.#agent,
+          signal,
+        }),
+      );
+      const text = clip(await readSome(reply.body, 4_096), 300);
+      if (reply.statusCode >= 200 && reply.statusCode < 300) return;
+      const said = `the storage answered ${reply.statusCode}: ${redactText(
+        text
+          .replace(/<[^>]*>/g, ' ')
+          .replace(/\s+/g, ' ')
+          .trim(),
+      )}`;
+      if (reply.statusCode >= 500 || reply.statusCode === 408 || reply.statusCode === 429) {
+        throw new VendorUnavailableError(said, { taken: 'maybe', httpStatus: reply.statusCode });
+      }
+      throw new StepFailedError(/expired/i.test(text) ? 'upload_expired' : 'upload_refused', said);
+    } finally {
+      await opened.close();
+    }
+  }
+
+  async download(order: DownloadRequest, signal: AbortSignal): Promise<Artifact> {
+    const folder = path.resolve(
+      this.#options.artifactsDir,
+      safeName(order.vendor),
+      safeName(order.account),
+      safeName(order.submissionId),
+    );
+    await mkdir(folder, { recursive: true });
+    const target = path.join(folder, safeName(order.fileName));
+    // A name of its own: two workers may fetch the same result after a lost lock.
+    const partial = `${target}.${randomUUID()}.part`;
+    try {
+      const { bytes, sha256 } = await this.#fetchInto(partial, order.url, signal);
+      if (order.sha256 !== undefined && order.sha256.toLowerCase() !== sha256) {
+        throw new StepFailedError(
+          'checksum_mismatch',
+          `expected SHA-256 ${order.sha256}, got ${sha256} over ${bytes} bytes`,
+        );
+      }
+      await flush(partial);
+      await rename(partial, target);
+      return { path: target, bytes, sha256, verified: order.sha256 !== undefined };
+    } finally {
+      await rm(partial, { force: true });
+    }
+  }
+
+  async #fetchInto(file: string, link: string, signal: AbortSignal): Promise<{ bytes: number; sha256: string }> {
+    const reply = await this.#follow(link, signal);
+    const limit = this.#options.maxResultBytes;
+    const announced = Number(reply.headers['content-length'] ?? 0);
+    if (announced > limit) {
+      reply.body.destroy();
+      throw new StepFailedError('result_too_large', `the result has ${announced} bytes, at most ${limit} are kept`);
+    }
+    const hash = createHash('sha256');
+    let bytes = 0;
+    try {
+      await pipeline(
+        reply.body,
+        async function* measure(source: AsyncIterable<Buffer>) {
+          for await (const chunk of source) {
+            bytes += chunk.length;
+            if (bytes > limit) throw new StepFailedError('result_too_large', `the result has more than ${limit} bytes`);
+            hash.update(chunk);
+            yield chunk;
+          }
+        },
+        createWriteStream(file, { mode: 0o640 }),
+        { signal },
+      );
+    } catch (error) {
+      throw toTransferError(error);
+    }
+    if (announced > 0 && bytes !== announced) {
+      throw new VendorUnavailableError(`the result broke off after ${bytes} of ${announced} bytes`, { taken: 'maybe' });
+    }
+    return { bytes, sha256: hash.digest('hex') };
+  }
+
+  /** Follows redirects by hand, so that each hop is checked like the first. */
+  async #follow(link: string, signal: AbortSignal): Promise<Dispatcher.ResponseData> {
+    let url = checkLink(link, this.#options.allowPrivateUrls);
+    for (let hop = 0; hop <= maxRedirects; hop += 1) {
+      const from = url;
+      const reply = await this.#exchange(() => request(from, { method: 'GET', dispatcher: this.#agent, signal }));
+      const { statusCode } = reply;
+      if (statusCode === 200) return reply;
+      const location = reply.headers['location'];
+      const text = await readSome(reply.body, 2_048);
+      if (statusCode >= 300 && statusCode < 400 && typeof location === 'string') {
+        if (!URL.canParse(location, from.href))
+          throw new StepFailedError('address_refused', 'the link redirects to no URL');
+        url = checkLink(new URL(location, from).href, this.#options.allowPrivateUrls);
+        continue;
+      }
+      const said = `the result link answered ${statusCode}: ${redactText(
+        clip(
+          text
+            .replace(/<[^>]*>/g, ' ')
+            .replace(/\s+/g, ' ')
+            .trim(),
+          200,
+        ),
+      )}`;
+      // Storage answers 403 (S3) or 400/401/410 to a link past its time.
+      if ([400, 401, 403, 404, 410].includes(statusCode)) throw new LinkExpiredError(said);
+      throw new VendorUnavailableError(said, { taken: 'maybe', httpStatus: statusCode });
+    }
+    throw new StepFailedError('result_unavailable', `the result link redirects more than ${maxRedirects} times`);
+  }
+
+  async #exchange(send: () => Promise<Dispatcher.ResponseData>): Promise<Dispatcher.ResponseData> {
+    try {
+      return await send();
+    } catch (error) {
+      throw toTransferError(error);
+    }
+  }
+}
+
+function toTransferError(error: unknown): Error {
+  for (let cause = error, depth = 0; cause instanceof Error && depth < 8; cause = cause.cause, depth += 1) {
+    if (cause instanceof JobferryError) return cause;
+  }
+  // A full disk or a missing folder is ours, not the vendor's.
+  const code = networkCode(error);
+  if (code === 'ENOSPC' || code === 'EACCES' || code === 'EROFS' || code === 'EDQUOT') return error as Error;
+  return new VendorUnavailableError(
+    `the transfer failed: ${code ?? (error instanceof Error ? redactText(error.message) : 'unknown')}`,
+    {
+      taken: 'maybe',
+      cause: error,
+    },
+  );
+}
+
+async function readSome(body: Dispatcher.ResponseData['body'], maxBytes: number): Promise<string> {
+  let text = '';
+  try {
+    for await (const chunk of body as AsyncIterable<Buffer>) {
+      text += chunk.toString('utf8');
+      if (text.length >= maxBytes) break;
+    }
+  } catch {
+    // Only the status matters; the text is for people.
+  }
+  return text.slice(0, maxBytes);
+}
+
+async function flush(file: string): Promise<void> {
+  const handle = await open(file, 'r+');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+function withoutLength(headers: Record<string, string>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(headers).filter(([name]) => !/^(content-length|host|connection|transfer-encoding)$/i.test(name)),
+  );
+}
+
+/** A name from outside made into one path segment. */
+export function safeName(name: string): string {
+  const cleaned = name.replace(/[^A-Za-z0-9._-]/g, '_').replace(/^\.+/, '_');
+  if (cleaned === name && name.length <= 120) return name;
+  const suffix = createHash('sha256').update(name).digest('hex').slice(0, 12);
+  return `${cleaned.slice(0, 100)}-${suffix}`;
+}
