@@ -1,0 +1,138 @@
+import type { Config } from './config/load-config.ts';
+import { redactText } from './core/redact.ts';
+import { systemClock } from './ports/clock.ts';
+import type { Logger } from './ports/logger.ts';
+import { AccountBoard } from './queues/account-board.ts';
+import { openConnection, type RedisTarget } from './queues/connection.ts';
+import type { Stage } from './queues/names.ts';
+import { ResultQueues } from './queues/open-queue.ts';
+import { RecordStore } from './queues/record-store.ts';
+import { HttpClient } from './vendors/http.ts';
+import { FileTransfers } from './vendors/transfers.ts';
+import { AccountGate } from './workers/account-gate.ts';
+import { defaultReconcile, type AccountRuntime, type Engine, type VendorRuntime } from './workers/engine.ts';
+import { LookupGate } from './workers/lookup-gate.ts';
+import { StageWorker } from './workers/stage-worker.ts';
+
+export interface RunWorkersOptions {
+  config: Config;
+  redis: RedisTarget;
+  logger: Logger;
+  stages: readonly Stage[];
+  /** Which vendors; all that have credentials when left out. */
+  vendors?: readonly string[] | undefined;
+  /** Overrides the configured number of jobs at a time, for each stage and vendor. */
+  concurrency?: number | undefined;
+}
+
+export interface RunningWorkers {
+  /** What runs: `knowhere.submit`, `knowhere.poll` … */
+  queues: readonly string[];
+  ready(): Promise<{ ready: boolean; details: object }>;
+  /** Drains and ends. */
+  close(): Promise<void>;
+}
+
+/**
+ * Builds the engine out of its rooms and starts workers. The one place that knows adapters, Redis and workers at once.
+ */
+export async function runWorkers(options: RunWorkersOptions): Promise<RunningWorkers> {
+  const { config, logger } = options;
+  let lastErrorAt = 0;
+  const redis = openConnection(options.redis, (error) => {
+    const now = Date.now();
+    if (now - lastErrorAt < 5_000) return;
+    lastErrorAt = now;
+    logger.error({ error: redactText(error.message) }, 'Redis is not reachable');
+  });
+  const results = new ResultQueues(redis, config.prefix, config.retention.eventsSeconds);
+  const transfers = new FileTransfers(config);
+  const engine: Engine = {
+    vendors: new Map(),
+    vendorNames: config.vendors.map(({ adapter }) => adapter.name),
+    store: new RecordStore(redis, config.prefix),
+    accounts: new AccountBoard(redis, config.prefix),
+    transfers,
+    deliver: (queue, event) => results.deliver(queue, event),
+    reconcile: { ...defaultReconcile, ...config.reconcile },
+    clock: systemClock,
+    logger,
+  };
+  const vendors = buildVendors(engine, config, options.vendors);
+  engine.vendors = vendors;
+  const workers = [...vendors.values()].flatMap((vendor) =>
+    options.stages.map(
+      (stage) =>
+        new StageWorker(engine, vendor, stage, {
+          connection: redis,
+          prefix: config.prefix,
+          concurrency: options.concurrency ?? config.concurrency[stage],
+          keepSeconds: config.retention.submissionsSeconds,
+        }),
+    ),
+  );
+  await Promise.all(workers.map((worker) => worker.start()));
+  return {
+    queues: workers.map((worker) => `${worker.vendorName}.${worker.stage}`),
+    async ready() {
+      const isReachable = await answersWithin(redis.ping(), 1_000);
+      const running = workers.map((worker) => ({
+        queue: `${worker.vendorName}.${worker.stage}`,
+        running: worker.isRunning,
+      }));
+      return {
+        ready: isReachable && running.every((one) => one.running),
+        details: { redis: isReachable, workers: running },
+      };
+    },
+    async close() {
+      await Promise.all(workers.map((worker) => worker.close()));
+      await results.close();
+      await transfers.close();
+      redis.disconnect();
+    },
+  };
+}
+
+function buildVendors(
+  engine: Engine,
+  config: Config,
+  wanted: readonly string[] | undefined,
+): Map<string, VendorRuntime> {
+  const vendors = new Map<string, VendorRuntime>();
+  for (const { adapter, accounts } of config.vendors) {
+    if (accounts.length === 0 || (wanted !== undefined && !wanted.includes(adapter.name))) continue;
+    const runtimes = new Map<string, AccountRuntime>();
+    for (const { name, account, poll, refresh } of accounts) {
+      const logger = engine.logger.child({ vendor: adapter.name, account: name });
+      const gate = new AccountGate(engine.accounts, `${adapter.name}/${name}`, engine.clock, logger);
+      const http = new HttpClient(adapter, account, {
+        onLimits: (report) => void gate.onLimits(report).catch(() => undefined),
+        ...(refresh === undefined ? {} : { refreshAccount: refresh }),
+      });
+      const context = { account, http, logger, signal: new AbortController().signal };
+      const lookups = new Map(
+        Object.entries(adapter.lookups).map(([kind, lookup]) => [
+          kind,
+          new LookupGate(lookup, context, gate, () => engine.clock.now()),
+        ]),
+      );
+      runtimes.set(name, { name, account, http, gate, lookups, poll });
+    }
+    vendors.set(adapter.name, { adapter, accounts: runtimes });
+  }
+  return vendors;
+}
+
+/** False when nothing came back in time; the promise itself is left to end as it will. */
+async function answersWithin(promise: Promise<unknown>, ms: number): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  const timeout = new Promise<boolean>((resolve) => {
+    timer = setTimeout(() => resolve(false), ms);
+  });
+  const answered = promise.then(
+    () => true,
+    () => false,
+  );
+  return Promise.race([answered, timeout]).finally(() => clearTimeout(timer));
+}

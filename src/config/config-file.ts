@@ -1,0 +1,96 @@
+import { readFileSync } from 'node:fs';
+import * as z from 'zod';
+import type { Fault } from '../core/json.ts';
+import { pollOverrides, toFaults } from '../queues/submit-job.ts';
+
+/** A secret by its name, never by its value: `{ "env": "VARIABLE" }` or `{ "file": "/run/secrets/key" }`. */
+export const secretReference = z.union([
+  z.strictObject({ env: z.string().min(1).describe('an environment variable') }),
+  z.strictObject({ file: z.string().min(1).describe('a file; read again when the vendor refuses the key') }),
+]);
+export type SecretReference = z.output<typeof secretReference>;
+
+const seconds = z.number().int().min(1).max(31_536_000);
+
+/** What `JOBFERRY_CONFIG` may hold. Every field has a default; the file itself may be missing. */
+export const configFile = z.strictObject({
+  $schema: z.string().optional(),
+  accounts: z
+    .record(
+      z.string(),
+      z.record(
+        z.string().regex(/^[A-Za-z0-9._-]{1,64}$/, 'account names match ^[A-Za-z0-9._-]{1,64}$'),
+        z.looseObject({ poll: pollOverrides.optional().describe('Poll defaults of this account.') }),
+      ),
+    )
+    .default({})
+    .describe('Vendor → account name → its fields. Secrets are named: { "env": "…" } or { "file": "…" }.'),
+  concurrency: z
+    .strictObject({
+      submit: z.number().int().min(1).max(1_000).default(20).describe('Submit jobs at a time, per vendor and process.'),
+      poll: z.number().int().min(1).max(2_000).default(100).describe('Poll jobs at a time, per vendor and process.'),
+    })
+    .prefault({}),
+  retention: z
+    .strictObject({
+      submissionsSeconds: seconds
+        .default(86_400)
+        .describe('How long settled submissions stay: the window in which the same id is not taken twice.'),
+      eventsSeconds: seconds.default(86_400).describe('How long consumed completion events stay.'),
+    })
+    .prefault({}),
+  results: z
+    .strictObject({
+      maxBytes: z
+        .number()
+        .int()
+        .min(1_024)
+        .default(2_147_483_648)
+        .describe('The largest result that is downloaded, bytes.'),
+    })
+    .prefault({}),
+  reconcile: z
+    .strictObject({
+      absenceMs: z
+        .number()
+        .int()
+        .min(0)
+        .max(3_600_000)
+        .default(35_000)
+        .describe('How long a lost submit must stay absent from the vendor’s list before it is sent again, ms.'),
+      minAbsentLooks: z.number().int().min(1).max(50).default(4).describe('Look-ups that must have found it absent.'),
+    })
+    .prefault({}),
+});
+export type ConfigFile = z.output<typeof configFile>;
+
+/**
+ * Reads the configuration file.
+ * @param mustExist - true when the path was given, false for the default path.
+ */
+export function readConfigFile(path: string, mustExist: boolean, faults: Fault[]): ConfigFile {
+  const fallback = configFile.parse({});
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (error) {
+    const isMissing = (error as NodeJS.ErrnoException).code === 'ENOENT';
+    if (isMissing && !mustExist) return fallback;
+    faults.push({
+      path: 'JOBFERRY_CONFIG',
+      message: `${path} can not be read: ${(error as NodeJS.ErrnoException).code ?? 'error'}`,
+    });
+    return fallback;
+  }
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch (error) {
+    faults.push({ path, message: `is no JSON: ${(error as Error).message}` });
+    return fallback;
+  }
+  const parsed = configFile.safeParse(json);
+  if (parsed.success) return parsed.data;
+  faults.push(...toFaults(parsed.error).map((fault) => ({ path: `${path}: ${fault.path}`, message: fault.message })));
+  return fallback;
+}

@@ -1,0 +1,147 @@
+import { statSync } from 'node:fs';
+import path from 'node:path';
+import { ConfigError } from '../core/errors.ts';
+import type { Fault } from '../core/json.ts';
+import type { VendorAdapter } from '../ports/vendor-adapter.ts';
+import { parseRedisUrl, type RedisTarget } from '../queues/connection.ts';
+import { defaultPrefix } from '../queues/names.ts';
+import { readAccounts, type ConfiguredAccount, type Environment } from './accounts.ts';
+import { readConfigFile, type ConfigFile } from './config-file.ts';
+
+/** Everything that was read from outside, checked once, frozen. */
+export interface Config {
+  /** Undefined when `REDIS_URL` is not set. */
+  redis: RedisTarget | undefined;
+  prefix: string;
+  /** Every known vendor, with the accounts that it has credentials for. */
+  vendors: readonly { adapter: VendorAdapter; accounts: readonly ConfiguredAccount[] }[];
+  filesDir: string | undefined;
+  artifactsDir: string;
+  allowPrivateUrls: boolean;
+  port: number;
+  healthPort: number | undefined;
+  board: { user: string; password: string } | undefined;
+  logLevel: string;
+  concurrency: ConfigFile['concurrency'];
+  retention: ConfigFile['retention'];
+  maxResultBytes: number;
+  reconcile: ConfigFile['reconcile'];
+}
+
+const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'];
+
+/**
+ * Reads environment and configuration file.
+ * @throws ConfigError with every fault at once
+ */
+export function loadConfig(env: Environment, adapters: readonly VendorAdapter[], cwd = process.cwd()): Config {
+  const faults: Fault[] = [];
+  const file = readConfigFile(
+    path.resolve(cwd, env['JOBFERRY_CONFIG'] ?? 'jobferry.config.json'),
+    env['JOBFERRY_CONFIG'] !== undefined,
+    faults,
+  );
+  const known = new Set(adapters.map((adapter) => adapter.name));
+  for (const vendor of Object.keys(file.accounts)) {
+    if (!known.has(vendor))
+      faults.push({ path: `accounts.${vendor}`, message: `no such vendor; known: ${[...known].join(', ')}` });
+  }
+  const redis = readRedis(env, faults);
+  const config: Config = {
+    redis,
+    prefix: readPrefix(env, redis, faults),
+    vendors: adapters.map((adapter) => ({ adapter, accounts: readAccounts(adapter, file, env, faults) })),
+    filesDir: readFolder(env, 'JOBFERRY_FILES_DIR', cwd, faults),
+    artifactsDir: path.resolve(cwd, env['JOBFERRY_ARTIFACTS_DIR'] ?? path.join('.jobferry', 'artifacts')),
+    allowPrivateUrls: readBoolean(env, 'JOBFERRY_ALLOW_PRIVATE_URLS', faults),
+    port: readPort(env, 'PORT', faults) ?? 3_000,
+    healthPort: readPort(env, 'JOBFERRY_HEALTH_PORT', faults),
+    board: readBoardLogin(env, faults),
+    logLevel: readLogLevel(env, faults),
+    concurrency: file.concurrency,
+    retention: file.retention,
+    maxResultBytes: file.results.maxBytes,
+    reconcile: file.reconcile,
+  };
+  if (faults.length > 0) throw new ConfigError(faults);
+  return Object.freeze(config);
+}
+
+/** @throws ConfigError when `REDIS_URL` is not set: a worker that guesses takes other people's jobs. */
+export function requireRedis(config: Config): RedisTarget {
+  if (config.redis !== undefined) return config.redis;
+  throw new ConfigError([
+    { path: 'REDIS_URL', message: 'is not set; expected redis://host:port (`jobferry dev` starts a Redis of its own)' },
+  ]);
+}
+
+function readRedis(env: Environment, faults: Fault[]): RedisTarget | undefined {
+  const text = env['REDIS_URL'];
+  if (text === undefined || text === '') return undefined;
+  try {
+    return parseRedisUrl(text);
+  } catch (error) {
+    if (error instanceof ConfigError) faults.push(...error.faults);
+    else throw error;
+    return undefined;
+  }
+}
+
+function readPrefix(env: Environment, redis: RedisTarget | undefined, faults: Fault[]): string {
+  const prefix = env['JOBFERRY_PREFIX'] ?? defaultPrefix;
+  if (!/^[A-Za-z0-9._{}-]{1,64}$/.test(prefix)) {
+    faults.push({ path: 'JOBFERRY_PREFIX', message: `${JSON.stringify(prefix)} must match ^[A-Za-z0-9._{}-]{1,64}$` });
+  } else if (redis?.kind === 'cluster' && !/\{[^{}]+\}/.test(prefix)) {
+    faults.push({
+      path: 'JOBFERRY_PREFIX',
+      message: `${JSON.stringify(prefix)} needs a hash tag for Redis Cluster, such as {bull}`,
+    });
+  }
+  return prefix;
+}
+
+function readFolder(env: Environment, name: string, cwd: string, faults: Fault[]): string | undefined {
+  const value = env[name];
+  if (value === undefined || value === '') return undefined;
+  const folder = path.resolve(cwd, value);
+  if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() !== true)
+    faults.push({ path: name, message: `${folder} is no folder` });
+  return folder;
+}
+
+function readBoolean(env: Environment, name: string, faults: Fault[]): boolean {
+  const value = env[name] ?? '';
+  if (/^(true|1|yes)$/i.test(value)) return true;
+  if (!/^(false|0|no|)$/i.test(value))
+    faults.push({ path: name, message: `expected true or false, got ${JSON.stringify(value)}` });
+  return false;
+}
+
+function readPort(env: Environment, name: string, faults: Fault[]): number | undefined {
+  const value = env[name];
+  if (value === undefined || value === '') return undefined;
+  const port = /^\d{1,5}$/.test(value) ? Number(value) : Number.NaN;
+  if (port >= 0 && port <= 65_535) return port;
+  faults.push({ path: name, message: `expected a port from 0 to 65535, got ${JSON.stringify(value)}` });
+  return undefined;
+}
+
+function readBoardLogin(env: Environment, faults: Fault[]): Config['board'] {
+  const user = env['JOBFERRY_BOARD_USER'] ?? '';
+  const password = env['JOBFERRY_BOARD_PASSWORD'] ?? '';
+  if (user === '' && password === '') return undefined;
+  if (user === '') faults.push({ path: 'JOBFERRY_BOARD_USER', message: 'is not set, but JOBFERRY_BOARD_PASSWORD is' });
+  if (password === '')
+    faults.push({ path: 'JOBFERRY_BOARD_PASSWORD', message: 'is not set, but JOBFERRY_BOARD_USER is' });
+  return { user, password };
+}
+
+function readLogLevel(env: Environment, faults: Fault[]): string {
+  const level = env['LOG_LEVEL'] ?? 'info';
+  if (!logLevels.includes(level))
+    faults.push({
+      path: 'LOG_LEVEL',
+      message: `expected one of ${logLevels.join(', ')}, got ${JSON.stringify(level)}`,
+    });
+  return level;
+}

@@ -1,0 +1,64 @@
+import { Worker, type Job } from 'bullmq';
+import { completionEvent, type CompletionEvent } from '../core/completion-event.ts';
+import type { Outcome } from '../core/submission.ts';
+import { openConnection, parseRedisUrl } from '../queues/connection.ts';
+import { defaultPrefix, defaultResultQueue } from '../queues/names.ts';
+
+/** Events of one outcome, or of any. */
+export type EventOf<O extends Outcome> = CompletionEvent & { type: `jobferry.submission.${O}`; data: { outcome: O } };
+
+/** A handler for every event, or one per outcome, with `otherwise` for the rest. */
+export type CompletionHandler =
+  | ((event: CompletionEvent) => Promise<void> | void)
+  | ({ [O in Outcome]?: (event: EventOf<O>) => Promise<void> | void } & {
+      otherwise?: (event: CompletionEvent) => Promise<void> | void;
+    });
+
+export interface OnCompletionOptions {
+  redisUrl: string;
+  /** `results` when left out. */
+  queue?: string;
+  /** `bull` when left out. */
+  prefix?: string;
+  /** Events handled at a time; 10 when left out. */
+  concurrency?: number;
+  /** Told of errors: of the connection, of events that are none, of handlers. */
+  onError?: (error: Error) => void;
+}
+
+/**
+ * Takes completion events. A handler that throws gets the event again, with growing delays, ten times in all.
+ *
+ * Delivery is at least once: the same `id` may come twice. Make handlers repeatable, or remember ids that are done
+ * (examples/read-events.ts).
+ * @returns a handle whose `close` lets running handlers finish.
+ */
+export async function onCompletion(
+  handler: CompletionHandler,
+  options: OnCompletionOptions,
+): Promise<{ close(): Promise<void> }> {
+  const onError = options.onError ?? (() => undefined);
+  const connection = openConnection(parseRedisUrl(options.redisUrl), onError);
+  const worker = new Worker(
+    options.queue ?? defaultResultQueue,
+    async (job: Job) => {
+      await dispatch(handler, completionEvent.parse(job.data));
+    },
+    { connection, prefix: options.prefix ?? defaultPrefix, concurrency: options.concurrency ?? 10 },
+  );
+  worker.on('error', onError);
+  worker.on('failed', (_job, error) => onError(error));
+  await worker.waitUntilReady();
+  return {
+    async close() {
+      await worker.close();
+      connection.disconnect();
+    },
+  };
+}
+
+async function dispatch(handler: CompletionHandler, event: CompletionEvent): Promise<void> {
+  if (typeof handler === 'function') return handler(event);
+  const chosen = handler[event.data.outcome] as ((event: CompletionEvent) => Promise<void> | void) | undefined;
+  await (chosen ?? handler.otherwise)?.(event);
+}
