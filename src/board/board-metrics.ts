@@ -1,0 +1,41 @@
+import { Gauge, Registry } from 'prom-client';
+import type { QueueFactsReader } from './queue-facts.ts';
+import type { RedisWatch } from './redis-watch.ts';
+import { withTimeLimit } from './time-limit.ts';
+
+/**
+ * The board's own metrics as Prometheus text. `bullmq_job_count` is what BullMQ's own exporter calls it, so that
+ * dashboards made for BullMQ work; its exporter itself repeats its headers for every queue, which parsers refuse.
+ */
+export async function renderBoardMetrics(
+  watch: RedisWatch,
+  reader: QueueFactsReader,
+  extraMetrics: (() => Promise<string>) | undefined,
+): Promise<{ text: string; contentType: string }> {
+  // A registry per answer: a queue that can not be read must not leave its last numbers standing.
+  const registry = new Registry();
+  const gauge = <Label extends string>(name: string, help: string, labelNames: readonly Label[]): Gauge<Label> =>
+    new Gauge({ name, help, labelNames, registers: [registry] });
+  const up = gauge('jobferry_redis_up', 'Whether Redis answered within a second', []);
+  const counts = gauge('bullmq_job_count', 'Number of jobs in the queue by state', ['queue', 'state']);
+  const overdue = gauge('jobferry_queue_oldest_overdue_seconds', 'For how long the most overdue delayed job is due', [
+    'queue',
+  ]);
+  const workers = gauge('jobferry_queue_workers', 'Workers connected to the queue; absent where Redis does not tell', [
+    'queue',
+  ]);
+
+  const read = await watch.whileUp(async () => reader.readAll());
+  up.set(read === undefined ? 0 : 1);
+  for (const facts of read?.value ?? []) {
+    for (const [state, count] of Object.entries(facts.counts)) counts.set({ queue: facts.name, state }, count);
+    overdue.set({ queue: facts.name }, facts.oldestDueMs / 1_000);
+    if (facts.workers !== 'unknown') workers.set({ queue: facts.name }, facts.workers);
+  }
+  const own = await registry.metrics();
+  const extra =
+    extraMetrics === undefined
+      ? ''
+      : await withTimeLimit(extraMetrics(), 1_000, '# further metrics were not available\n');
+  return { text: extra === '' ? own : `${own.trimEnd()}\n\n${extra.trimEnd()}\n`, contentType: registry.contentType };
+}

@@ -1,0 +1,180 @@
+import { BullMQAdapter } from '@bull-board/api/bullMQAdapter';
+import type { Job, JobType, Queue } from 'bullmq';
+import { redactText } from '../core/redact.ts';
+import type { RedisConnection } from '../queues/connection.ts';
+import { isNumberedId, pollJobId, resultJobId, submissionIdOf } from '../queues/job-ids.ts';
+import { defaultResultQueue, stageQueue } from '../queues/names.ts';
+import { boardLimits, clipJson, clipText } from './clip-json.ts';
+import {
+  summarizeEvent,
+  summarizeSubmission,
+  withReadableTimes,
+  type JobSummary,
+  type QueueRole,
+} from './describe-job.ts';
+import { readStoredJobs, type StoredJob } from './stored-job.ts';
+
+/** Log lines that are shown, from the end. Ours keep fewer; a foreign job may have a million. */
+const maxLogLines = 200;
+
+type JobJson = ReturnType<Job['toJSON']>;
+type Statuses = Parameters<BullMQAdapter['getJobs']>[0];
+type ExternalUrl = { href: string; displayText: string };
+
+/**
+ * One queue as Bull Board shows it. Beside what the adapter of the package does:
+ * - jobs are read in bounded pieces, and one that is broken or huge does not take the page with it;
+ * - a submission's state stands in words in front of its data, and its percentage draws the ring;
+ * - what is shown is a clipped copy.
+ */
+export class BoardQueue extends BullMQAdapter {
+  readonly #queue: Queue;
+  readonly #connection: RedisConnection;
+  readonly #role: QueueRole | undefined;
+
+  /**
+   * @param role - undefined for a queue of completion events.
+   * @param resultQueues - those on the board, so that links lead somewhere.
+   */
+  constructor(queue: Queue, connection: RedisConnection, role: QueueRole | undefined, resultQueues: readonly string[]) {
+    super(queue, {
+      description: describeQueue(role),
+      delimiter: '.',
+      // The package leaves a link out when there is none, which its types do not say.
+      externalJobUrl: (shown) => linkOnward(shown, role, resultQueues) as ExternalUrl,
+    });
+    this.#queue = queue;
+    this.#connection = connection;
+    this.#role = role;
+  }
+
+  override async getJob(id: string): Promise<Job | undefined> {
+    const [stored] = await readStoredJobs(this.#connection, this.#queue, [id]);
+    return stored === undefined ? undefined : this.#present(stored);
+  }
+
+  override async getJobs(statuses: Statuses, start?: number, end?: number): Promise<Job[]> {
+    const ids = await this.#queue.getRanges(statuses as JobType[], start, end);
+    const stored = await readStoredJobs(this.#connection, this.#queue, ids);
+    // One status comes in the queue's own order, several would come one after the other.
+    if (statuses.length > 1) stored.sort((one, other) => other.job.timestamp - one.job.timestamp);
+    return stored.map((job) => this.#present(job));
+  }
+
+  override async getJobLogs(id: string): Promise<string[]> {
+    const { logs, count } = await this.#queue.getJobLogs(id, 0, maxLogLines - 1, false);
+    const lines = logs.reverse().map((line) => clipText(line, boardLimits.maxText));
+    return count > lines.length ? [`… ${count - lines.length} earlier lines are not shown`, ...lines] : lines;
+  }
+
+  /** INFO may be forbidden; the board does without it. */
+  override async getRedisInfo(): Promise<string | null> {
+    return super.getRedisInfo().catch(() => null);
+  }
+
+  /** Nothing here is a flow, and reading one would fetch the jobs whole. */
+  override async getFlowProducer(): Promise<null> {
+    return null;
+  }
+
+  /** The job itself stays a BullMQ job, so that retrying and promoting it work; only its picture is ours. */
+  #present(stored: StoredJob): Job {
+    stored.job.toJSON = () => this.#picture(stored);
+    return stored.job;
+  }
+
+  #picture(stored: StoredJob): JobJson {
+    const { job } = stored;
+    const summary =
+      this.#role === undefined ? summarizeEvent(stored.data) : summarizeSubmission(stored, this.#role, Date.now());
+    const data = clipJson(stored.data);
+    const picture = {
+      id: job.id,
+      name: clipText(nameOf(job, summary, this.#role), 200),
+      timestamp: job.timestamp,
+      processedOn: job.processedOn,
+      processedBy: job.processedBy,
+      finishedOn: job.finishedOn,
+      delay: stored.dueAt === undefined ? job.delay : Math.max(0, stored.dueAt - (job.processedOn ?? job.timestamp)),
+      attemptsMade: job.attemptsMade,
+      // Every look-up starts the job again, which is no news: it is counted as `polls`.
+      attemptsStarted: this.#role === undefined ? job.attemptsStarted : 0,
+      stalledCounter: job.stalledCounter,
+      priority: job.priority,
+      repeatJobKey: job.repeatJobKey,
+      deduplicationId: job.deduplicationId,
+      failedReason: job.failedReason === undefined ? '' : clipText(job.failedReason, boardLimits.maxText),
+      deferredFailure: job.deferredFailure,
+      stacktrace: (job.stacktrace ?? []).slice(-5).map((trace) => clipText(trace, 4_000)),
+      opts: clipJson(job.opts),
+      progress: pictureOfProgress(stored, summary),
+      data: summary === undefined ? data : { state: redactText(summary.state), ...redactFacts(summary), data },
+      returnvalue: clipJson(stored.returnValue),
+    };
+    return picture as unknown as JobJson;
+  }
+}
+
+function nameOf(job: Job, summary: JobSummary | undefined, role: QueueRole | undefined): string {
+  if (summary === undefined) return job.name;
+  // The name of an event's job is its type, which the summary begins with.
+  return role === undefined ? summary.state : `${job.name} · ${summary.state}`;
+}
+
+/** `progress.progress` draws the ring of the board; the rest fills its Progress tab. */
+function pictureOfProgress(stored: StoredJob, summary: JobSummary | undefined): unknown {
+  if (typeof stored.progress !== 'object' || stored.progress === null) {
+    return typeof stored.progress === 'number' || typeof stored.progress === 'boolean'
+      ? stored.progress
+      : clipJson(stored.progress);
+  }
+  const record = clipJson(withReadableTimes(stored.progress));
+  const ring = summary?.percent === undefined ? {} : { progress: summary.percent };
+  return { ...ring, ...(summary === undefined ? {} : { state: summary.state }), record };
+}
+
+function redactFacts(summary: JobSummary): Record<string, unknown> {
+  return clipJson(summary.facts) as Record<string, unknown>;
+}
+
+function describeQueue(role: QueueRole | undefined): string {
+  if (role === undefined) return 'Completion events: how each submission ended';
+  return role.stage === 'submit'
+    ? `Submissions on their way to ${role.vendor}; finished ones are kept so that none is sent twice`
+    : `Submissions that ${role.vendor} works on, looked up until they end`;
+}
+
+/** Where the same submission is told on: from submit to poll, from its end to its event, and back. */
+function linkOnward(
+  shown: { id?: unknown; data: unknown; progress: unknown; finishedOn?: unknown },
+  role: QueueRole | undefined,
+  resultQueues: readonly string[],
+): ExternalUrl | undefined {
+  const { data } = (shown.data ?? {}) as { data?: Record<string, unknown> };
+  if (role === undefined) return linkToSubmission(data);
+  if (typeof shown.id !== 'string' || typeof shown.finishedOn !== 'number') return undefined;
+  const submissionId = submissionIdOf(role.vendor, shown.id);
+  const { record } = (shown.progress ?? {}) as { record?: { settled?: unknown } };
+  if (record?.settled === undefined) {
+    if (role.stage === 'poll') return undefined;
+    return link(stageQueue(role.vendor, 'poll'), pollJobId(submissionId), 'to its poll job');
+  }
+  const replyTo = typeof data?.['replyTo'] === 'string' ? data['replyTo'] : defaultResultQueue;
+  if (!resultQueues.includes(replyTo)) return undefined;
+  return link(replyTo, resultJobId(`${role.vendor}.${submissionId}`), 'to its event');
+}
+
+/** From an event to where its submission ended: at the submit stage when nothing was ever accepted. */
+function linkToSubmission(event: Record<string, unknown> | undefined): ExternalUrl | undefined {
+  const { vendor, submissionId, timings } = (event?.['data'] ?? {}) as Record<string, unknown>;
+  if (typeof vendor !== 'string' || typeof submissionId !== 'string') return undefined;
+  const { submittedAt } = (timings ?? {}) as { submittedAt?: unknown };
+  if (typeof submittedAt === 'string')
+    return link(stageQueue(vendor, 'poll'), pollJobId(submissionId), 'to its poll job');
+  const jobId = isNumberedId(submissionId, vendor) ? submissionId.slice(vendor.length + 1) : submissionId;
+  return link(stageQueue(vendor, 'submit'), jobId, 'to its submit job');
+}
+
+function link(queue: string, jobId: string, displayText: string): ExternalUrl {
+  return { href: `/queue/${encodeURIComponent(queue)}/${encodeURIComponent(jobId)}`, displayText };
+}

@@ -1,0 +1,52 @@
+import { getConnInfo } from '@hono/node-server/conninfo';
+import { Hono } from 'hono';
+import { redactValue } from '../core/redact.ts';
+import { listen, type ListeningServer } from './http-server.ts';
+import { isLoopbackHost, securityHeaders } from './request-guards.ts';
+import { withTimeLimit } from './time-limit.ts';
+
+export interface HealthServerOptions {
+  port: number;
+  /** Every interface unless given: probes and scrapers come from elsewhere. */
+  host?: string;
+  ready: () => Promise<{ ready: boolean; details: object }>;
+  metrics: () => Promise<string>;
+}
+
+/** Longer than that, and not ready is the answer, ms. */
+const answerLimitMs = 1_500;
+
+/**
+ * The small server of a worker process: `/healthz`, `/readyz`, `/metrics`. It has no login, so `/readyz` tells
+ * details to this machine only.
+ */
+export async function startHealthServer(options: HealthServerOptions): Promise<ListeningServer> {
+  const app = new Hono();
+  app.use(async (c, next) => {
+    await next();
+    for (const [name, value] of Object.entries(securityHeaders)) c.header(name, value);
+    c.header('cache-control', 'no-store');
+  });
+  app.get('/healthz', (c) => c.json({ status: 'up' }));
+  app.get('/readyz', async (c) => {
+    const { ready, details } = await withTimeLimit(safely(options.ready), answerLimitMs, {
+      ready: false,
+      details: { reason: 'no answer in time' },
+    });
+    const address = getConnInfo(c).remote.address ?? '';
+    const isLocal = /^(?:::ffff:)?127\.|^::1$/.test(address) && isLoopbackHost(c.req.header('host'));
+    const told = isLocal ? (redactValue(details) as object) : {};
+    return c.json({ status: ready ? 'ready' : 'not ready', ...told }, ready ? 200 : 503);
+  });
+  app.get('/metrics', async (c) => {
+    const text = await withTimeLimit(safely(options.metrics), answerLimitMs, undefined);
+    if (text === undefined) return c.text('metrics are not available\n', 503);
+    return c.body(text, 200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' });
+  });
+  return listen(app.fetch, options.port, options.host ?? '0.0.0.0');
+}
+
+/** A function that throws at once becomes a promise that rejects. */
+async function safely<Value>(task: () => Promise<Value>): Promise<Value> {
+  return task();
+}

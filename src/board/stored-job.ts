@@ -1,0 +1,152 @@
+import { Job, type Queue } from 'bullmq';
+import type { RedisConnection } from '../queues/connection.ts';
+
+/** A field larger than this is not fetched: the board asks again every few seconds. */
+const maxFieldBytes = 262_144;
+
+/** Fields of a job's hash that its producer or a worker can fill with anything. */
+const largeFields = ['data', 'progress', 'returnvalue', 'stacktrace', 'failedReason', 'opts', 'name'] as const;
+const smallFields = [
+  'timestamp',
+  'delay',
+  'priority',
+  'processedOn',
+  'finishedOn',
+  'ats',
+  'atm',
+  'attemptsMade',
+  'stc',
+  'pb',
+  'rjk',
+  'deid',
+  'defa',
+  'parentKey',
+  'jobferry.cancel',
+] as const;
+
+/** A BullMQ job as it is stored, read without trusting that any part of it is small or well-formed. */
+export interface StoredJob {
+  job: Job;
+  data: unknown;
+  progress: unknown;
+  returnValue: unknown;
+  /** When a delayed job is due, epoch ms. */
+  dueAt: number | undefined;
+  /** A caller asked for a cancel while a worker held the job, epoch ms. */
+  cancelRequestedAt: number | undefined;
+}
+
+/** Reads jobs by id in two round trips for all of them; ids that are no job are left out. */
+export async function readStoredJobs(
+  connection: RedisConnection,
+  queue: Queue,
+  ids: readonly string[],
+): Promise<StoredJob[]> {
+  if (ids.length === 0) return [];
+  const sizing = connection.pipeline();
+  for (const id of ids) for (const field of largeFields) sizing.hstrlen(queue.toKey(id), field);
+  const sizes = (await sizing.exec()) ?? [];
+
+  const reading = connection.pipeline();
+  ids.forEach((id, index) => {
+    const wanted = largeFields.filter((_field, position) => sizeOf(sizes, index, position) <= maxFieldBytes);
+    reading.hmget(queue.toKey(id), ...wanted, ...smallFields);
+    reading.zscore(queue.toKey('delayed'), id);
+  });
+  const answers = (await reading.exec()) ?? [];
+
+  return ids.flatMap((id, index) => {
+    const values = answers[index * 2]?.[1];
+    if (!Array.isArray(values)) return [];
+    const fields = new Map<string, string>();
+    const wanted: string[] = [];
+    largeFields.forEach((field, position) => {
+      const size = sizeOf(sizes, index, position);
+      if (size <= maxFieldBytes) wanted.push(field);
+      else fields.set(field, JSON.stringify(`${(size / 1_048_576).toFixed(1)} MB, too large to be shown here`));
+    });
+    [...wanted, ...smallFields].forEach((field, position) => {
+      const value: unknown = values[position];
+      if (typeof value === 'string') fields.set(field, value);
+    });
+    // Every job has both; the other hashes of a queue, such as `meta`, have neither.
+    if (!fields.has('timestamp') || !fields.has('opts')) return [];
+    const dueAt = dueAtOf(answers[index * 2 + 1]?.[1]);
+    return [build(queue, id, fields, dueAt)];
+  });
+}
+
+/** When a delayed job is due, epoch ms, from its score: BullMQ packs a sequence number into the low twelve bits. */
+export function dueAtOf(score: unknown): number | undefined {
+  const value = typeof score === 'string' || typeof score === 'number' ? Number(score) : Number.NaN;
+  return Number.isFinite(value) ? Math.floor(value / 4_096) : undefined;
+}
+
+function sizeOf(sizes: readonly [Error | null, unknown][], index: number, position: number): number {
+  const size = sizes[index * largeFields.length + position]?.[1];
+  return typeof size === 'number' ? size : 0;
+}
+
+function build(queue: Queue, id: string, fields: ReadonlyMap<string, string>, dueAt: number | undefined): StoredJob {
+  const number = (field: string): number | undefined => {
+    const value = Number(fields.get(field));
+    return fields.has(field) && Number.isFinite(value) ? value : undefined;
+  };
+  const name = fields.get('name') ?? '';
+  const data = parse(fields.get('data'));
+  const progress = parse(fields.get('progress')) ?? 0;
+  const job = new Job(queue, name, {}, {}, id);
+  job.opts = readOptions(fields.get('opts'));
+  job.timestamp = number('timestamp') ?? 0;
+  job.delay = number('delay') ?? 0;
+  job.priority = number('priority') ?? 0;
+  job.attemptsMade = number('atm') ?? number('attemptsMade') ?? 0;
+  job.attemptsStarted = number('ats') ?? 0;
+  job.stalledCounter = number('stc') ?? 0;
+  job.stacktrace = readStack(fields.get('stacktrace'));
+  assignDefined(job, {
+    processedOn: number('processedOn'),
+    finishedOn: number('finishedOn'),
+    processedBy: fields.get('pb'),
+    failedReason: fields.get('failedReason'),
+    deferredFailure: fields.get('defa'),
+    deduplicationId: fields.get('deid'),
+    repeatJobKey: fields.get('rjk'),
+    parentKey: fields.get('parentKey'),
+  });
+  return {
+    job,
+    data,
+    progress,
+    returnValue: parse(fields.get('returnvalue')) ?? null,
+    dueAt,
+    cancelRequestedAt: number('jobferry.cancel'),
+  };
+}
+
+function parse(text: string | undefined): unknown {
+  if (text === undefined) return undefined;
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return text;
+  }
+}
+
+function readOptions(text: string | undefined): Job['opts'] {
+  try {
+    return Job.optsFromJSON(text);
+  } catch {
+    return {};
+  }
+}
+
+function readStack(text: string | undefined): string[] {
+  const stack = parse(text);
+  if (typeof stack === 'string') return [stack];
+  return Array.isArray(stack) ? stack.filter((entry) => typeof entry === 'string') : [];
+}
+
+function assignDefined(job: Job, fields: Partial<Record<keyof Job, unknown>>): void {
+  for (const [field, value] of Object.entries(fields)) if (value !== undefined) Object.assign(job, { [field]: value });
+}
