@@ -1,0 +1,31 @@
+import { ensureBuilt } from './build.mjs';
+import { ensureInstalled } from './ensure-installed.mjs';
+import { runQuietly, seconds, toolFile } from './tool.mjs';
+
+await ensureInstalled();
+
+const node = (...args) => runQuietly(process.execPath, args);
+const steps = {
+  types: () => node(toolFile('typescript', 'tsc'), '-p', 'tsconfig.json', '--noEmit'),
+  eslint: () => node(toolFile('eslint'), '.'),
+  prettier: () => node(toolFile('prettier'), '--check', '.'),
+  'import arrows': () =>
+    node(toolFile('dependency-cruiser', 'depcruise'), '--config', '.dependency-cruiser.mjs', 'src'),
+  build: async () => ({ code: (await ensureBuilt()) ? 0 : 1, output: '' }),
+};
+
+// Every step runs, whatever the others found: one run shows all faults.
+const failed = [];
+for (const [name, step] of Object.entries(steps)) {
+  const startedAt = Date.now();
+  const { code, output } = await step();
+  if (code !== 0) {
+    failed.push(name);
+    console.log(output.trimEnd());
+  }
+  console.log(`${code === 0 ? 'ok  ' : 'FAIL'} ${name.padEnd(14)} ${seconds(startedAt)}`);
+}
+if (failed.length > 0) {
+  console.log(`Checks failed: ${failed.join(', ')}`);
+  process.exitCode = 1;
+}
