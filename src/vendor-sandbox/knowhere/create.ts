@@ -1,0 +1,114 @@
+import type { BoundFault } from '../faults/definition.ts';
+import type { Call } from '../http/call.ts';
+import type { Reply } from '../http/reply.ts';
+import { json } from '../http/reply.ts';
+import type { ApiParts } from './api-parts.ts';
+import { begin } from './begin.ts';
+import { type CreateInput, readCreate } from './create-input.ts';
+import { errorReply, invalidReply } from './errors.ts';
+import { standing } from './job.ts';
+import { urlMaterial } from './material.ts';
+import { createdJob } from './render.ts';
+import { type Dialect, uploadLinkSeconds } from './settings.ts';
+import { uploadExpiry } from './storage.ts';
+
+/** Work ms that IMPL takes to find out the type of a URL without an extension (it sends a HEAD request). */
+const HEAD_REQUEST_MS = 400;
+
+const CONTENT_TYPES: Readonly<Record<string, string>> = {
+  pdf: 'application/pdf',
+  md: 'text/markdown',
+  txt: 'text/plain',
+  csv: 'text/csv',
+  doc: 'application/msword',
+  docx: 'application/vnd.openxmlformats-officedocument.wordprocessingml.document',
+  xls: 'application/vnd.ms-excel',
+  xlsx: 'application/vnd.openxmlformats-officedocument.spreadsheetml.sheet',
+  pptx: 'application/vnd.openxmlformats-officedocument.presentationml.presentation',
+  jpg: 'image/jpeg',
+  jpeg: 'image/jpeg',
+  png: 'image/png',
+};
+
+/** Who creates, in which dialect, and the faults that the job gets. */
+export interface CreateContext {
+  readonly dialect: Dialect;
+  readonly user: string;
+  /** Faults of the marked text. */
+  readonly marked: readonly BoundFault[];
+  /** Faults of armed rules. */
+  readonly armed: readonly BoundFault[];
+}
+
+/**
+ * Creates a job, in the implementation's order: per-minute limit (its slot is used even if the rest refuses),
+ * validation, document conflict, jobs at once, daily quota, insert.
+ */
+export async function createJob(parts: ApiParts, call: Call, context: CreateContext): Promise<Reply> {
+  const { dialect, user, marked, armed } = context;
+  const { limits, jobs, clock, storage } = parts;
+  const settings = parts.settings();
+  const perMinute = limits.refuseCreate(call, user, dialect, settings);
+  if (perMinute !== null) return perMinute;
+  const input = readCreate(await call.text(), dialect);
+  if (Array.isArray(input)) return invalidReply(call, dialect, input);
+  if (input.extension === null && dialect === 'impl') {
+    await call.pause(Math.min(2_000, HEAD_REQUEST_MS / clock.speed));
+  }
+  // No pause from here to the insert: two creates at once must not both pass the same check.
+  const conflict = documentConflict(parts, call, input, user);
+  if (conflict !== null) return conflict;
+  const active = settings.activeJobs === null ? 0 : jobs.active(user, settings.activeJobs).length;
+  const refusal =
+    limits.refuseActive(call, active, dialect, settings) ?? limits.refuseDay(call, user, dialect, settings);
+  if (refusal !== null) return refusal;
+
+  const { sourceType } = input;
+  const extension = input.extension ?? 'pdf';
+  const contentType = CONTENT_TYPES[extension] ?? 'application/octet-stream';
+  const job = jobs.add({
+    ...input,
+    extension,
+    dialect,
+    user,
+    upload: sourceType === 'file' ? { contentType, expiresAtMs: uploadExpiry(settings, dialect) } : null,
+    faults: jobFaults(marked, armed),
+  });
+  if (sourceType === 'url') {
+    job.material = urlMaterial(job, settings);
+    begin(job, clock);
+  }
+  call.jobId = job.id;
+  call.jobCreated = true;
+  const url = storage.uploadUrl(call, job);
+  const upload = url === null ? null : { url, seconds: uploadLinkSeconds(settings, dialect) };
+  return json(dialect === 'doc' && sourceType === 'url' ? 202 : 200, createdJob(job, dialect, upload));
+}
+
+function documentConflict(
+  { jobs, clock, settings }: ApiParts,
+  call: Call,
+  input: CreateInput,
+  user: string,
+): Reply | null {
+  const { documentId } = input;
+  if (documentId === null) return null;
+  const maker = jobs.get(documentId.replace(/^doc_/, 'job_'));
+  if (maker === undefined || maker.user !== user || standing(maker, Date.now(), clock, settings()).status !== 'done') {
+    return errorReply(call, 404, 'NOT_FOUND', 'Document not found', { resource: 'Document', id: documentId });
+  }
+  if (maker.namespace !== input.namespace) {
+    return invalidReply(call, 'impl', [{ field: 'namespace', description: 'Document belongs to another namespace' }]);
+  }
+  const active = jobs.active(user, Infinity).find((job) => job.documentId === documentId);
+  if (active === undefined) return null;
+  const message = `Document ${documentId} is being processed by another job. Active job: ${active.id}.`;
+  return errorReply(call, 409, 'ABORTED', message, { document_id: documentId });
+}
+
+/** Faults that go with the job: those armed for it, and markers that strike elsewhere than at the create. */
+function jobFaults(marked: readonly BoundFault[], armed: readonly BoundFault[]): readonly BoundFault[] {
+  if (marked.length === 0 && armed.length === 0) return [];
+  const later = marked.filter((fault) => fault.definition.scope === 'request' && fault.route !== 'create');
+  return [...armed, ...later.map((fault) => ({ ...fault }))];
+}

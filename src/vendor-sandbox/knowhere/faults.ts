@@ -1,0 +1,183 @@
+import type { FaultDefinition } from '../faults/definition.ts';
+
+/** Route names of this vendor; faults are armed by them. The first one creates jobs. */
+export const knowhereRoutes = ['create', 'lookup', 'list', 'confirm', 'delete', 'upload', 'result'] as const;
+export type KnowhereRoute = (typeof knowhereRoutes)[number];
+
+const vendor = { effect: { kind: 'vendor' } } as const;
+/** Picked up by a create, then part of the job. */
+const ofJob = { ...vendor, routes: ['create'], scope: 'job', markerTimes: 'always' } as const;
+
+function of(route: KnowhereRoute) {
+  return { ...vendor, routes: [route], scope: 'request', markerTimes: 1 } as const;
+}
+
+export const knowhereFaults: readonly FaultDefinition[] = [
+  // How the job goes.
+  {
+    name: 'stall',
+    summary: 'The job stays in one status and never ends (until the server deadline, four hours by default).',
+    argument: {
+      meaning: 'the status it stays in',
+      default: 'running',
+      kind: 'word',
+      words: ['waiting-file', 'pending', 'converting', 'running'],
+    },
+    ...ofJob,
+  },
+  {
+    name: 'fail',
+    summary: 'The job runs, then fails with this error code.',
+    argument: { meaning: 'the error code', default: 'INTERNAL_ERROR', kind: 'word' },
+    ...ofJob,
+  },
+  {
+    name: 'duration',
+    summary: 'The job takes this long from acceptance (or upload) to its end, in ms at speed 1.',
+    argument: { meaning: 'ms at speed 1', default: '10000', kind: 'integer' },
+    ...ofJob,
+  },
+  {
+    name: 'pages',
+    summary: 'The document has this many pages, which sets duration and progress.',
+    argument: { meaning: 'pages', default: '100', kind: 'integer' },
+    ...ofJob,
+  },
+  {
+    name: 'done-after',
+    summary: 'The job ends at its n-th look-up, whatever the time. For runs that must not depend on clocks.',
+    argument: { meaning: 'look-ups', default: '3', kind: 'integer' },
+    ...ofJob,
+  },
+  {
+    name: 'unknown-status',
+    summary: 'The job shows a status word of no schema instead of `running`. With `stall` it does so for ever.',
+    argument: { meaning: 'the word', default: 'processing', kind: 'word' },
+    ...ofJob,
+  },
+  {
+    name: 'status-goes-back',
+    summary: 'While the job runs, every other look-up says `pending`.',
+    ...ofJob,
+  },
+  {
+    name: 'not-found-first',
+    summary: '404 for the first n look-ups of the job, though it exists.',
+    argument: { meaning: 'look-ups', default: '2', kind: 'integer' },
+    ...ofJob,
+  },
+  {
+    name: 'gone-after',
+    summary: '404 for ever after the first n look-ups of the job.',
+    argument: { meaning: 'look-ups', default: '2', kind: 'integer' },
+    ...ofJob,
+  },
+  {
+    name: 'done-without-result',
+    summary: 'The first n look-ups that say `done` bring no result link and no checksum.',
+    argument: { meaning: 'look-ups', default: '1', kind: 'integer' },
+    ...ofJob,
+  },
+  {
+    name: 'upload-unnoticed',
+    summary: 'The upload arrives, but the job goes on only after a confirm-upload call.',
+    ...ofJob,
+  },
+  // What the job says of its result.
+  {
+    name: 'wrong-checksum',
+    summary: 'The job reports the checksum of other bytes.',
+    ...ofJob,
+  },
+  {
+    name: 'no-checksum',
+    summary: 'The job reports no checksum at all.',
+    ...ofJob,
+  },
+  {
+    name: 'checksum-other-place',
+    summary: "The checksum comes in the other dialect's place and form.",
+    ...ofJob,
+  },
+  {
+    name: 'checksum-both-places',
+    summary: "The checksum comes in both dialects' places.",
+    ...ofJob,
+  },
+  {
+    name: 'checksum-upper-case',
+    summary: 'The checksum comes in upper-case hex.',
+    ...ofJob,
+  },
+  {
+    name: 'result-expires-in',
+    summary: 'Every result link of the job lives this many seconds.',
+    argument: { meaning: 'seconds', default: '1', kind: 'integer' },
+    ...ofJob,
+  },
+  {
+    name: 'result-zip-slip',
+    summary: 'The ZIP holds an entry named `../sandbox-evil.txt`; the checksum is right.',
+    ...ofJob,
+  },
+  // The job list.
+  {
+    name: 'list-late',
+    summary: 'The job shows up in the list only this long after its creation, in wall-clock ms.',
+    argument: { meaning: 'ms', default: '5000', kind: 'integer' },
+    ...ofJob,
+  },
+  {
+    name: 'list-empty',
+    summary: 'The list answers 200 with no jobs, as on a database fault.',
+    ...of('list'),
+  },
+  // Storage.
+  {
+    name: 'upload-expired',
+    summary: 'Storage says that the upload link has expired; that link stays dead.',
+    ...of('upload'),
+  },
+  {
+    name: 'upload-signature',
+    summary: 'Storage says that the signature does not match.',
+    ...of('upload'),
+  },
+  {
+    name: 'upload-cut',
+    summary: 'The connection is reset when this many bytes of the upload have come; nothing is stored.',
+    argument: { meaning: 'bytes', default: '1000', kind: 'integer' },
+    ...of('upload'),
+  },
+  {
+    name: 'confirm-settling',
+    summary: 'confirm-upload answers 503 with a wait of 120 s: the state is settling.',
+    ...of('confirm'),
+  },
+  {
+    name: 'result-expired',
+    summary: 'Storage says 403, the link has expired. That link stays dead; a fresh one works.',
+    ...of('result'),
+  },
+  {
+    name: 'result-redirect',
+    summary: 'The result link redirects: to the same file elsewhere, to a private address, to itself, to a file URL.',
+    argument: {
+      meaning: 'where to',
+      default: 'elsewhere',
+      kind: 'word',
+      words: ['elsewhere', 'private', 'loop', 'file'],
+    },
+    ...of('result'),
+  },
+  {
+    name: 'result-corrupt',
+    summary: 'One byte of the ZIP is wrong; its length is right.',
+    ...of('result'),
+  },
+  {
+    name: 'result-not-zip',
+    summary: 'The link answers 200 with something that is no ZIP.',
+    ...of('result'),
+  },
+];

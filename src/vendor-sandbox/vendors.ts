@@ -1,0 +1,20 @@
+import type { DoubleContext } from './double-context.ts';
+import { knowhereDouble } from './knowhere/double.ts';
+import type { VendorDouble } from './vendor-double.ts';
+
+/** The one place that names all vendors. */
+const builders: Readonly<Record<string, (context: DoubleContext) => VendorDouble>> = {
+  knowhere: knowhereDouble,
+};
+
+/** @throws RangeError on a vendor that is not played */
+export function vendorDoubles(context: DoubleContext): VendorDouble[] {
+  const wanted = context.options.vendors ?? Object.keys(builders);
+  return wanted.map((name) => {
+    const build = builders[name];
+    if (build === undefined) {
+      throw new RangeError(`the sandbox plays ${Object.keys(builders).join(', ')}, not '${name}'`);
+    }
+    return build(context);
+  });
+}
