@@ -1,4 +1,5 @@
 import type { Config } from './config/load-config.ts';
+import type { CompletionEvent } from './core/completion-event.ts';
 import { redactText } from './core/redact.ts';
 import { systemClock } from './ports/clock.ts';
 import type { Logger } from './ports/logger.ts';
@@ -23,6 +24,10 @@ export interface RunWorkersOptions {
   vendors?: readonly string[] | undefined;
   /** Overrides the configured number of jobs at a time, for each stage and vendor. */
   concurrency?: number | undefined;
+  /** Told of every completion event that this process has delivered, repeated deliveries included. */
+  onEvent?: (event: CompletionEvent) => void;
+  /** Called between two writes; for tests that die there. */
+  checkpoint?: Engine['checkpoint'];
 }
 
 export interface RunningWorkers {
@@ -53,8 +58,12 @@ export async function runWorkers(options: RunWorkersOptions): Promise<RunningWor
     store: new RecordStore(redis, config.prefix),
     accounts: new AccountBoard(redis, config.prefix),
     transfers,
-    deliver: (queue, event) => results.deliver(queue, event),
+    async deliver(queue, event) {
+      await results.deliver(queue, event);
+      options.onEvent?.(event);
+    },
     reconcile: { ...defaultReconcile, ...config.reconcile },
+    checkpoint: options.checkpoint ?? (() => undefined),
     clock: systemClock,
     logger,
   };

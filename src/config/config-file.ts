@@ -58,6 +58,13 @@ export const configFile = z.strictObject({
         .max(3_600_000)
         .default(35_000)
         .describe('How long a lost submit must stay absent from the vendor’s list before it is sent again, ms.'),
+      inFlightMs: z
+        .number()
+        .int()
+        .min(0)
+        .max(3_600_000)
+        .default(35_000)
+        .describe('How long a submit of a worker that died may still reach the vendor, ms.'),
       minAbsentLooks: z.number().int().min(1).max(50).default(4).describe('Look-ups that must have found it absent.'),
     })
     .prefault({}),

@@ -92,8 +92,10 @@ export interface Intent {
 
 /** What reconciling knows so far. */
 export interface Reconciliation {
-  /** When the vendor was last known to be possibly still taking the submit in, epoch ms. */
+  /** When the submit was seen to fail, or, where nobody saw it, when it was about to be made; epoch ms. */
   since: number;
+  /** Until when a request that nobody saw the end of may still reach the vendor, epoch ms. */
+  landsUntil: number;
   /** Look-ups that answered, and did not find it. */
   absent: number;
   /** Look-ups that could not answer. */

@@ -35,8 +35,11 @@ export interface HttpOptions<Account> {
   /**
    * Obtains what requests are signed with. Called once per account and process, again shortly before `expiresAt`, and
    * once after a 401, for all requests that fail together. Not needed where the account itself holds the key.
+   * @param realm - the realm of the request that needs it; '' where it names none. Each realm has its own credential.
    */
-  credential?(account: Account, http: VendorHttp): Promise<Credential>;
+  credential?(account: Account, http: VendorHttp, realm: string): Promise<Credential>;
+  /** Statuses after which the credential is renewed and the request is made once more; 401 when left out. */
+  readonly renewOn?: readonly number[];
   /** Headers that authorise a request. */
   headers(account: Account, credential: Credential | undefined): Record<string, string>;
   /**
@@ -52,6 +55,8 @@ export interface Credential {
   token: string;
   /** Epoch ms. */
   expiresAt?: number;
+  /** True where asking anew would only yield the same: a refusal of it is final. */
+  fixed?: boolean;
 }
 
 export interface ErrorReply {
@@ -95,6 +100,10 @@ export interface HttpRequest<Reply> {
   maxBytes?: number;
   /** Asks without credentials, for the request that obtains them. */
   anonymous?: boolean;
+  /** Which of the account's credentials signs it, where one is good for a part of the account only. */
+  realm?: string;
+  /** Cuts the request off, beside its timeout: for long ones, when the worker has lost the job. */
+  signal?: AbortSignal;
 }
 
 export type RequestBody = string | Uint8Array | Blob | FormData | ReadableStream<Uint8Array>;
@@ -178,6 +187,8 @@ export interface StepContext<Account, Input> {
   readonly now: number;
   /** 1 for the first try of this request. */
   readonly attempt: number;
+  /** Earlier submits of this request whose fate is unknown: above 0, an answer may tell of the effect of one of them. */
+  readonly doubts: number;
   /** When the submission was enqueued, epoch ms. */
   readonly enqueuedAt: number;
   readonly logger: Logger;
@@ -194,11 +205,16 @@ export interface StepContext<Account, Input> {
 /** A vendor job that the vendor has just taken in, or that was found. */
 export interface VendorRef {
   id: string;
-  /** Which of `lookups` asks for it. */
+  /** Which of `lookups` asks for it; empty for what the vendor never started. */
   kind: string;
   vendorStatus?: string;
+  /** A terminal one says that there is nothing to wait for: the outcome is confirmed at once. */
   status?: VendorJobStatus;
   extra?: JsonObject;
+  /** With a terminal status. */
+  result?: Json;
+  /** With a terminal status other than `succeeded`. */
+  error?: ErrorInfo;
 }
 
 export interface SubmitReply {
@@ -246,6 +262,11 @@ export interface Operation<Account = any, Input = any> {
   readonly poll?: Partial<PollOptions>;
   /** How long a vendor job may be unknown to the vendor before it counts as lost, ms. */
   readonly graceMs?: number;
+  /**
+   * How long one submit may be under way, ms, given what `preflight` saw: an upload takes as long as its file is large.
+   * Until then a submit that nobody answered for may still arrive. The engine's own bound when left out.
+   */
+  inFlightMs?(snapshot: Json | undefined): number;
   /** How long a confirmation may say "not yet" or contradict before it counts, ms. */
   readonly confirmGraceMs?: number;
   /**
@@ -260,6 +281,12 @@ export interface Operation<Account = any, Input = any> {
   submit(context: StepContext<Account, Input>): Promise<SubmitReply>;
   /** Finds out what became of a submit; changes nothing. Required where `resend` can be `lookup`. */
   reconcile?(context: StepContext<Account, Input>, intent: Intent): Promise<ReconcileReply>;
+  /**
+   * Where one submit takes several requests: what to note for the pieces of a request that was refused, or whose fate
+   * can not be told, so that the other requests go on. Called for the request at `part`; makes no request itself.
+   * @returns the pieces under an empty `kind` with their error, and `more` as `submit` would have.
+   */
+  giveUp?(context: StepContext<Account, Input>, error: ErrorInfo): SubmitReply;
   /**
    * What must still be done after acceptance before the vendor starts, such as an upload. May run again at will.
    * @returns vendor jobs that changed by it; those left out stay as they are.
@@ -286,6 +313,8 @@ export interface VendorReport {
   /** The vendor asks not to be asked again before, ms from now. */
   pollAfterMs?: number;
   extra?: JsonObject;
+  /** Something that people should know and that ends nothing; goes into the logs as it is, so say it once. */
+  notice?: string;
 }
 
 export interface LookupContext<Account> {
@@ -293,13 +322,15 @@ export interface LookupContext<Account> {
   readonly http: VendorHttp;
   readonly logger: Logger;
   readonly signal: AbortSignal;
+  /** Epoch ms. */
+  readonly now: number;
 }
 
 /** A way to ask for the status of vendor jobs. */
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- as above
 export interface Lookup<Account = any> {
   /** The most vendor jobs that one request may ask for; 1 where the vendor has no batch. */
-  readonly maxBatch: number;
+  readonly maxBatch: number | ((account: Account) => number);
   /** Vendor jobs with different keys never share a request, such as two workspaces. */
   batchKey?(job: LookupJob): string;
   /**

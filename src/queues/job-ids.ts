@@ -16,16 +16,13 @@ export const reservedIds: ReadonlySet<string> = new Set([
   'limiter',
   'marker',
   'meta',
-  'metrics',
   'paused',
   'pc',
   'prioritized',
-  'priority',
   'repeat',
   'stalled',
   'stalled-check',
   'wait',
-  'waiting',
   'waiting-children',
 ]);
 

@@ -1,3 +1,4 @@
+import { Redis } from 'ioredis';
 import type { RedisConnection } from './connection.ts';
 
 /** A job whose id is one of BullMQ's own keys. */
@@ -29,16 +30,50 @@ export class QueueGuard {
 
   /** Lifts misplaced jobs out of the queue into a place of their own, where they stay until `forget`. */
   async lift(): Promise<MisplacedJob[]> {
-    await this.#redis.jobferryLift(
+    const count = await this.#redis.jobferryLift(
       `${this.#base}jobferry.misplaced`,
       this.#base,
       ...internalKeys.map((key) => key.name),
     );
+    if (count > 0) await this.restoreOrphans();
     const lifted = await this.#redis.hgetall(`${this.#base}jobferry.misplaced`);
     return Object.entries(lifted).map(([jobId, text]) => {
       const { name, data, timestamp } = JSON.parse(text) as { name?: string; data?: string; timestamp?: string };
       return { jobId, name: name ?? '', data: data ?? 'null', timestamp: Number(timestamp) };
     });
+  }
+
+  /**
+   * Puts jobs back into line that were stored while the queue was damaged: the add failed half-way, after the job and
+   * before its place in a list, so its caller saw an error, and an add under the same id counts as done.
+   * Walks the queue's keys, so it is only for after a repair. Not in a cluster, whose keys can not be walked from here.
+   * @returns how many were put back.
+   */
+  async restoreOrphans(): Promise<number> {
+    if (!(this.#redis instanceof Redis)) return 0;
+    const redis = this.#redis as Redis & GuardCommands;
+    const found = new Set<string>();
+    const keys: AsyncIterable<string[]> = redis.scanStream({
+      match: `${escapeGlob(this.#base)}*`,
+      count: 1_000,
+      type: 'hash',
+    });
+    for await (const batch of keys) {
+      for (const key of batch) found.add(key.slice(this.#base.length));
+    }
+    const placed = await Promise.all([
+      ...['wait', 'active', 'paused'].map((list) => redis.lrange(`${this.#base}${list}`, '0', '-1')),
+      ...['delayed', 'prioritized', 'completed', 'failed', 'waiting-children'].map((set) =>
+        redis.zrange(`${this.#base}${set}`, '0', '-1'),
+      ),
+    ]);
+    for (const id of placed.flat()) found.delete(id);
+    let restored = 0;
+    for (const id of found) {
+      if (id.includes(':') || id.startsWith('jobferry.') || internalKeys.some((key) => key.name === id)) continue;
+      restored += await redis.jobferryRestore(`${this.#base}${id}`, `${this.#base}wait`, `${this.#base}marker`, id);
+    }
+    return restored;
   }
 
   /** A lifted job has been answered. */
@@ -108,6 +143,15 @@ for i = 2, #ARGV do
 end
 return lifted`,
   },
+  jobferryRestore: {
+    numberOfKeys: 3,
+    lua: `
+local job = redis.call('HMGET', KEYS[1], 'data', 'opts', 'processedOn', 'finishedOn')
+if not job[1] or not job[2] or job[3] or job[4] then return 0 end
+redis.call('LPUSH', KEYS[2], ARGV[1])
+redis.call('ZADD', KEYS[3], 0, '0')
+return 1`,
+  },
   jobferryWake: {
     numberOfKeys: 2,
     lua: `
@@ -120,7 +164,12 @@ return math.floor(overdue)`,
   },
 };
 
+function escapeGlob(text: string): string {
+  return text.replace(/[\\*?[\]^]/g, '\\$&');
+}
+
 interface GuardCommands {
+  jobferryRestore(job: string, wait: string, marker: string, id: string): Promise<number>;
   jobferryLift(place: string, base: string, ...ids: string[]): Promise<number>;
   jobferryWake(delayed: string, marker: string, now: number, toleranceMs: number): Promise<number>;
 }

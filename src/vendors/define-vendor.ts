@@ -25,7 +25,7 @@ export function defineVendor<
     }
   }
   for (const [name, lookup] of Object.entries(vendor.lookups)) {
-    if (!Number.isInteger(lookup.maxBatch) || lookup.maxBatch < 1)
+    if (typeof lookup.maxBatch === 'number' && (!Number.isInteger(lookup.maxBatch) || lookup.maxBatch < 1))
       fail(`look-up ${name}: maxBatch must be a whole number from 1`);
   }
   return Object.freeze(vendor) as VendorAdapter<z.output<Schema>> & { operations: Operations };

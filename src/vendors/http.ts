@@ -24,6 +24,8 @@ import type {
 export const defaultTimeoutMs = 30_000;
 const defaultMaxBytes = 8 * 1024 * 1024;
 const renewBeforeMs = 60_000;
+/** Realms come from submissions, so their number has a bound. */
+const maxRealms = 1_000;
 
 export interface HttpClientOptions {
   /** Told whenever headers announce what is left of a budget. */
@@ -40,14 +42,13 @@ export interface HttpClientOptions {
  * - No redirect is followed, so credentials reach no other host.
  * - Replies are read up to a bound after decompression, within the request's time.
  * - A 401 renews the credential once for all requests that fail together and replays each once.
+ * - Where a vendor's credentials are good for a part of the account only (a workspace), each realm has its own.
  */
 export class HttpClient<Account> implements VendorHttp {
   readonly #adapter: VendorAdapter<Account>;
   readonly #options: HttpClientOptions;
   #account: Account;
-  #credential: Credential | undefined;
-  #renewal: Promise<void> | undefined;
-  #generation = 0;
+  readonly #credentials = new Map<string, CredentialSlot>();
 
   constructor(adapter: VendorAdapter<Account>, account: Account, options: HttpClientOptions = {}) {
     this.#adapter = adapter;
@@ -56,48 +57,67 @@ export class HttpClient<Account> implements VendorHttp {
   }
 
   async request<Reply>(request: HttpRequest<Reply>): Promise<HttpReply<Reply>> {
-    if (request.anonymous === true) return this.#send(request);
-    if (this.#needsCredential()) await this.#renew(this.#generation);
-    const generation = this.#generation;
+    if (request.anonymous === true) return this.#send(request, undefined);
+    const slot = this.#slot(request.realm);
+    if (this.#needsCredential(slot)) await this.#renew(slot, slot.generation);
+    const { generation, credential } = slot;
     try {
-      return await this.#send(request);
+      return await this.#send(request, credential);
     } catch (error) {
-      if (!(error instanceof AccountHeldError) || error.httpStatus !== 401 || !this.#canRenew()) throw error;
+      if (!(error instanceof AccountHeldError) || !this.#isRenewable(slot, error.httpStatus)) throw error;
       // Nothing was taken in by a 401, so the replay is safe for any request.
-      await this.#renew(generation);
-      return this.#send(request);
+      await this.#renew(slot, generation);
+      return this.#send(request, slot.credential);
     }
   }
 
-  #needsCredential(): boolean {
+  #slot(realm = ''): CredentialSlot {
+    let slot = this.#credentials.get(realm);
+    if (slot === undefined) {
+      const oldest = this.#credentials.keys().next().value;
+      if (oldest !== undefined && this.#credentials.size >= maxRealms) this.#credentials.delete(oldest);
+      slot = { realm, credential: undefined, renewal: undefined, generation: 0 };
+      this.#credentials.set(realm, slot);
+    }
+    return slot;
+  }
+
+  #needsCredential({ credential }: CredentialSlot): boolean {
     if (this.#adapter.http.credential === undefined) return false;
-    const { expiresAt } = this.#credential ?? {};
-    if (this.#credential === undefined) return true;
+    if (credential === undefined) return true;
+    const { expiresAt } = credential;
     return expiresAt !== undefined && expiresAt - renewBeforeMs <= (this.#options.now?.() ?? Date.now());
   }
 
-  #canRenew(): boolean {
-    return this.#adapter.http.credential !== undefined || this.#options.refreshAccount !== undefined;
+  /** True when a request that was refused with this status may go through with a fresh credential. */
+  #isRenewable({ credential }: CredentialSlot, status: number | undefined): boolean {
+    if (status === undefined || !(this.#adapter.http.renewOn ?? [401]).includes(status)) return false;
+    if (this.#options.refreshAccount !== undefined) return true;
+    return this.#adapter.http.credential !== undefined && credential?.fixed !== true;
   }
 
   /** Renews once, however many ask: those that failed with an older credential wait for the same renewal. */
-  async #renew(seenGeneration: number): Promise<void> {
-    if (seenGeneration !== this.#generation) return;
-    this.#renewal ??= this.#obtain().finally(() => {
-      this.#renewal = undefined;
+  async #renew(slot: CredentialSlot, seenGeneration: number): Promise<void> {
+    if (seenGeneration !== slot.generation) return;
+    slot.renewal ??= this.#obtain(slot).finally(() => {
+      slot.renewal = undefined;
     });
-    await this.#renewal;
+    await slot.renewal;
   }
 
-  async #obtain(): Promise<void> {
+  async #obtain(slot: CredentialSlot): Promise<void> {
     const account = await this.#options.refreshAccount?.();
     if (account !== undefined) this.#account = account as Account;
-    this.#credential = await this.#adapter.http.credential?.(this.#account, this);
-    this.#generation += 1;
+    try {
+      slot.credential = await this.#adapter.http.credential?.(this.#account, this, slot.realm);
+    } catch (error) {
+      throw withoutDoubt(error);
+    }
+    slot.generation += 1;
   }
 
-  async #send<Reply>(request: HttpRequest<Reply>): Promise<HttpReply<Reply>> {
-    const reply = await this.#exchange(request);
+  async #send<Reply>(request: HttpRequest<Reply>, credential: Credential | undefined): Promise<HttpReply<Reply>> {
+    const reply = await this.#exchange(request, credential);
     const limits = this.#adapter.http.readLimits?.(reply);
     if (limits !== undefined) this.#options.onLimits?.(limits);
     if (reply.status < 200 || reply.status > 299) throw this.#toError(request, reply);
@@ -112,7 +132,7 @@ export class HttpClient<Account> implements VendorHttp {
     return { status: reply.status, headers: reply.headers, body: parsed.data };
   }
 
-  async #exchange<Reply>(request: HttpRequest<Reply>): Promise<RawReply> {
+  async #exchange<Reply>(request: HttpRequest<Reply>, credential: Credential | undefined): Promise<RawReply> {
     const timeoutMs = request.timeoutMs ?? defaultTimeoutMs;
     // One bound for all of it: ky's own timeout ends with the headers, and a body can drip for ever.
     const timeout = AbortSignal.timeout(timeoutMs);
@@ -124,22 +144,27 @@ export class HttpClient<Account> implements VendorHttp {
     }
     const extra = request.body === undefined ? undefined : await request.body();
     try {
-      const response = await ky(url, {
+      const init = {
         method: request.method,
         headers: {
           accept: 'application/json',
-          ...(request.anonymous === true ? {} : this.#adapter.http.headers(this.#account, this.#credential)),
+          ...(request.anonymous === true ? {} : this.#adapter.http.headers(this.#account, credential)),
           ...extra?.headers,
           ...request.headers,
         },
-        ...(request.json === undefined ? {} : { json: request.json }),
-        ...(extra === undefined ? {} : { body: extra.body as NonNullable<RequestInit['body']>, duplex: 'half' }),
-        retry: 0,
-        timeout: false,
-        throwHttpErrors: false,
         redirect: 'manual',
-        signal: timeout,
-      });
+        signal: request.signal === undefined ? timeout : AbortSignal.any([timeout, request.signal]),
+      } as const;
+      const response = await (extra === undefined
+        ? ky(url, {
+            ...init,
+            ...(request.json === undefined ? {} : { json: request.json }),
+            retry: 0,
+            timeout: false,
+            throwHttpErrors: false,
+          })
+        : // ky clones every request, and the clone of a stream keeps all of it in memory.
+          fetch(url, { ...init, body: extra.body as NonNullable<RequestInit['body']>, duplex: 'half' }));
       const text = await readText(response, request.maxBytes ?? defaultMaxBytes);
       return { status: response.status, headers: response.headers, text };
     } catch (cause) {
@@ -218,6 +243,15 @@ export class HttpClient<Account> implements VendorHttp {
   }
 }
 
+/** What requests of one realm are signed with. */
+interface CredentialSlot {
+  readonly realm: string;
+  credential: Credential | undefined;
+  renewal: Promise<void> | undefined;
+  /** Grows with each renewal: tells a request that failed with an older credential that there is a newer one. */
+  generation: number;
+}
+
 interface RawReply {
   status: number;
   headers: Headers;
@@ -278,6 +312,20 @@ export function readReset(text: string | null, now: number): number | undefined 
   const unixMs = seconds > 1e11 ? seconds : seconds * 1_000;
   const ms = seconds > 1e8 ? unixMs - now : seconds * 1_000;
   return ms < 0 ? 0 : clamp(ms, 0, 86_400_000);
+}
+
+/** While credentials are obtained, nothing of the request itself is out: its fate is never in doubt. */
+function withoutDoubt(error: unknown): unknown {
+  if (!(error instanceof VendorUnavailableError) && !(error instanceof VendorContractError)) return error;
+  const { httpStatus, details } = error;
+  const retryAfterMs = error instanceof VendorUnavailableError ? error.retryAfterMs : undefined;
+  return new VendorUnavailableError(`credentials could not be obtained: ${error.message}`, {
+    taken: 'no',
+    cause: error,
+    ...(httpStatus === undefined ? {} : { httpStatus }),
+    ...(details === undefined ? {} : { details }),
+    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+  });
 }
 
 async function readText(response: Response, maxBytes: number): Promise<string> {

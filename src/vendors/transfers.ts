@@ -118,7 +118,8 @@ export class FileTransfers implements Transfers {
     const limit = this.#options.maxResultBytes;
     const announced = Number(reply.headers['content-length'] ?? 0);
     if (announced > limit) {
-      reply.body.destroy();
+      // Destroying it early makes the stream fail, which nobody else listens to.
+      reply.body.once('error', () => undefined).destroy();
       throw new StepFailedError('result_too_large', `the result has ${announced} bytes, at most ${limit} are kept`);
     }
     const hash = createHash('sha256');

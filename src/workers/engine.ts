@@ -47,6 +47,21 @@ export const defaultReconcile: ReconcileOptions = {
   maxAttempts: 5,
 };
 
+/** The places between two writes; docs/failure-modes.md tells what a death at each leads to. */
+export const checkpoints = [
+  'before-intent',
+  'intent-saved',
+  'vendor-answered',
+  'acceptance-saved',
+  'prepared',
+  'poll-job-added',
+  'poll-job-begun',
+  'looked-up',
+  'outcome-saved',
+  'event-delivered',
+] as const;
+export type Checkpoint = (typeof checkpoints)[number];
+
 /** What every turn of every worker is given. */
 export interface Engine {
   vendors: ReadonlyMap<string, VendorRuntime>;
@@ -58,6 +73,8 @@ export interface Engine {
   /** Puts a completion event on a queue under an id that makes a second delivery no second job. */
   deliver(queue: string, event: CompletionEvent): Promise<void>;
   reconcile: ReconcileOptions;
+  /** Called between two writes, at the places where a death would hurt most; for tests of just that. */
+  checkpoint(point: Checkpoint): Promise<void> | void;
   clock: Clock;
   logger: Logger;
 }

@@ -1,4 +1,4 @@
-import { VendorRejectedError, VendorUnavailableError, type JobferryError } from '../core/errors.ts';
+import { VendorRejectedError, VendorUnavailableError } from '../core/errors.ts';
 import type { Lookup, LookupContext, LookupJob, VendorReport } from '../ports/vendor-adapter.ts';
 import type { AccountGate } from './account-gate.ts';
 import type { ErrorInfo } from '../core/submission.ts';
@@ -17,38 +17,75 @@ interface Waiting {
   resolve: (look: Look) => void;
 }
 
+/** Hands out what is known of a vendor job as soon as it is known. */
+type Tell = (job: LookupJob, look: Look) => void;
+
+type Answer =
+  { kind: 'reports'; reports: ReadonlyMap<string, VendorReport> } | Extract<Look, { kind: 'failed' | 'not-admitted' }>;
+
+interface Culprit {
+  /** Stays out of shared requests until then, epoch ms. */
+  until: number;
+  /** The vendor does not know it; it is not asked again before, epoch ms. */
+  askAgainAt: number;
+  message: string;
+}
+
 /** How long a look-up waits for company, ms: due times meet within a tick or two, and a person sees no difference. */
 const gatherMs = 15;
 /** How long a culprit stays out of shared requests, ms. */
 const quarantineMs = 600_000;
+/** An id that the vendor does not know is asked for this rarely, ms: often enough to see one that shows up late. */
+const askAgainMs = 8_000;
 const quarantineSize = 10_000;
+/** Requests of one look-up at a time. A submission of thousands without a batch must not become as many sockets. */
+const maxInFlight = 32;
+/** Culprits that are searched for one at a time; where there are more, plain halving costs less. */
+const searchedSingly = 2;
 
 /**
  * Coalesces the look-ups of many submissions of one account into as few requests as the vendor allows.
  *
- * A batch that the vendor refuses is halved until the culprits stand alone; the others get their answers from the
- * halves. A culprit is asked alone from then on, so it spoils no second batch.
+ *   batch ──answered──► everyone told
+ *     ├──refused──► halved until the culprits stand alone; the others are told from the halves
+ *     ├──500──► once more ──500──► halved the same way; when both halves fail, it is the vendor: everyone is told so
+ *     └──anything else──► everyone told that it failed
+ *
+ * A culprit is asked alone from then on, so it spoils no second batch.
  */
 export class LookupGate<Account> {
   readonly #lookup: Lookup<Account>;
-  readonly #context: LookupContext<Account>;
+  readonly #context: Omit<LookupContext<Account>, 'now'>;
   readonly #gate: AccountGate;
   readonly #waiting = new Map<string, Waiting[]>();
-  readonly #culprits = new Map<string, number>();
+  readonly #culprits = new Map<string, Culprit>();
   readonly #now: () => number;
+  readonly #maxBatch: number;
+  /** Shrinks while whole batches answer 500, so that several culprits come apart from poll to poll without a storm. */
+  #batchLimit: number;
+  #inFlight = 0;
+  readonly #queued: (() => void)[] = [];
 
-  constructor(lookup: Lookup<Account>, context: LookupContext<Account>, gate: AccountGate, now: () => number) {
+  constructor(
+    lookup: Lookup<Account>,
+    context: Omit<LookupContext<Account>, 'now'>,
+    gate: AccountGate,
+    now: () => number,
+  ) {
     this.#lookup = lookup;
     this.#context = context;
     this.#gate = gate;
     this.#now = now;
+    const maxBatch = typeof lookup.maxBatch === 'number' ? lookup.maxBatch : lookup.maxBatch(context.account);
+    this.#maxBatch = Math.max(1, Math.floor(maxBatch));
+    this.#batchLimit = this.#maxBatch;
   }
 
   /** Asks for one vendor job, in company where there is some. Never rejects. */
   async look(job: LookupJob): Promise<Look> {
-    if (this.#lookup.maxBatch === 1 || this.#isCulprit(job.id)) {
-      return (await this.#ask([job])).get(job.id) ?? missing(job.id);
-    }
+    const culprit = this.#culprit(job.id);
+    if (culprit !== undefined && this.#now() < culprit.askAgainAt) return { kind: 'missing', message: culprit.message };
+    if (this.#maxBatch === 1 || culprit !== undefined) return this.#lookAlone(job);
     return new Promise<Look>((resolve) => {
       const key = this.#lookup.batchKey?.(job) ?? '';
       const batch = this.#waiting.get(key);
@@ -58,7 +95,13 @@ export class LookupGate<Account> {
         return;
       }
       batch.push({ job, resolve });
-      if (batch.length >= this.#lookup.maxBatch) this.#flush(key);
+      if (batch.length >= this.#batchLimit) this.#flush(key);
+    });
+  }
+
+  async #lookAlone(job: LookupJob): Promise<Look> {
+    return new Promise((resolve) => {
+      void this.#ask([job], (_, look) => resolve(look));
     });
   }
 
@@ -66,71 +109,162 @@ export class LookupGate<Account> {
     const batch = this.#waiting.get(key);
     if (batch === undefined) return;
     this.#waiting.delete(key);
-    for (let from = 0; from < batch.length; from += this.#lookup.maxBatch) {
-      const chunk = batch.slice(from, from + this.#lookup.maxBatch);
-      const ids = new Map(chunk.map(({ job }) => [job.id, job]));
-      void this.#ask([...ids.values()]).then((looks) => {
-        for (const { job, resolve } of chunk) resolve(looks.get(job.id) ?? missing(job.id));
+    for (let from = 0; from < batch.length; from += this.#batchLimit) {
+      const waiting = new Map<string, Waiting[]>();
+      for (const one of batch.slice(from, from + this.#batchLimit)) {
+        waiting.set(one.job.id, [...(waiting.get(one.job.id) ?? []), one]);
+      }
+      const jobs = [...waiting.values()].flatMap(([first]) => (first === undefined ? [] : [first.job]));
+      void this.#ask(jobs, (job, look) => {
+        for (const { resolve } of waiting.get(job.id) ?? []) resolve(look);
       });
     }
   }
 
-  /** One admitted request, narrowed down where the vendor refuses the batch. */
-  async #ask(jobs: readonly LookupJob[]): Promise<ReadonlyMap<string, Look>> {
-    const all = (look: Look): Map<string, Look> => new Map(jobs.map((job) => [job.id, look]));
-    let outcome: { reports: ReadonlyMap<string, VendorReport> } | { error: unknown };
+  async #ask(jobs: readonly LookupJob[], tell: Tell): Promise<void> {
+    let answer = await this.#request(jobs);
+    if (jobs.length > 1 && isServerError(answer)) {
+      answer = await this.#request(jobs);
+      if (isServerError(answer)) return this.#halve(jobs, tell);
+    }
+    return this.#apply(jobs, answer, tell, 0);
+  }
+
+  /** @param found - culprits found in this batch so far */
+  async #apply(jobs: readonly LookupJob[], answer: Answer, tell: Tell, found: number): Promise<void> {
+    if (answer.kind === 'reports') {
+      for (const job of jobs) {
+        const report = answer.reports.get(job.id);
+        if (report !== undefined) this.#culprits.delete(job.id);
+        tell(job, report === undefined ? missing(job.id) : { kind: 'report', report });
+      }
+      return;
+    }
+    const [only, ...others] = jobs;
+    if (only === undefined) return;
+    if (!isRefusal(answer)) {
+      if (others.length === 0 && isServerError(answer)) this.#quarantine(only.id);
+      for (const job of jobs) tell(job, answer);
+      return;
+    }
+    if (others.length === 0) this.#blame(only, answer.error, tell);
+    else await this.#narrow(jobs, answer, tell, found);
+  }
+
+  /**
+   * A batch was refused: finds a culprit with one request per halving. A half that is answered leaves the culprit to
+   * the other one, which needs no request of its own; halves not asked yet go together into one request at the end.
+   */
+  async #narrow(
+    jobs: readonly LookupJob[],
+    refusal: { error: VendorRejectedError },
+    tell: Tell,
+    found: number,
+  ): Promise<void> {
+    let suspects = jobs;
+    let { error } = refusal;
+    const deferred: LookupJob[] = [];
+    while (suspects.length > 1) {
+      const [left, right] = halves(suspects);
+      const answer = await this.#request(left);
+      if (isRefusal(answer)) {
+        ({ error } = answer);
+        suspects = left;
+        if (found < searchedSingly) deferred.push(...right);
+        else await this.#apply(right, await this.#request(right), tell, found + 1);
+      } else if (answer.kind === 'reports') {
+        await this.#apply(left, answer, tell, found);
+        suspects = right;
+      } else {
+        for (const job of [...suspects, ...deferred]) tell(job, answer);
+        return;
+      }
+    }
+    const [culprit] = suspects;
+    if (culprit !== undefined) this.#blame(culprit, error, tell);
+    if (deferred.length > 0) await this.#apply(deferred, await this.#request(deferred), tell, found + 1);
+  }
+
+  /** A batch answered 500 time and again: one of its jobs may be at fault, or the vendor is down. */
+  async #halve(jobs: readonly LookupJob[], tell: Tell): Promise<void> {
+    // Both are asked before either is halved further: a half that works shows that the vendor does.
+    const sides = [];
+    for (const side of halves(jobs)) sides.push({ side, answer: await this.#request(side) });
+    const isDown = sides.every(({ answer }) => isServerError(answer));
+    if (isDown) this.#batchLimit = Math.max(1, Math.floor(Math.min(jobs.length, this.#batchLimit) / 2));
+    for (const { side, answer } of sides) {
+      if (isDown) await this.#apply(side, answer, tell, 0);
+      else if (isServerError(answer) && side.length > 1) await this.#halve(side, tell);
+      else await this.#apply(side, answer, tell, 0);
+    }
+  }
+
+  /** One admitted request. */
+  async #request(jobs: readonly LookupJob[]): Promise<Answer> {
+    await this.#takeSlot();
     try {
       const admission = await this.#gate.admit('status');
-      if (!admission.admitted) return all({ kind: 'not-admitted', until: admission.until, why: admission.why });
+      if (!admission.admitted) return { kind: 'not-admitted', until: admission.until, why: admission.why };
+      let answer: Answer;
       try {
-        outcome = { reports: await this.#lookup.look(jobs, this.#context) };
+        const reports = await this.#lookup.look(jobs, { ...this.#context, now: this.#now() });
+        this.#batchLimit = Math.min(this.#maxBatch, this.#batchLimit * 2);
+        answer = { kind: 'reports', reports };
       } catch (error) {
-        outcome = { error };
+        answer = { kind: 'failed', error };
       }
-      await this.#gate.settle(admission, 'error' in outcome ? outcome.error : undefined);
+      await this.#gate.settle(admission, answer.kind === 'failed' ? answer.error : undefined);
+      return answer;
     } catch (error) {
       // Redis, not the vendor.
-      return all({ kind: 'failed', error });
+      return { kind: 'failed', error };
+    } finally {
+      this.#returnSlot();
     }
-    if ('reports' in outcome) {
-      const { reports } = outcome;
-      return new Map(
-        jobs.map((job) => {
-          const report = reports.get(job.id);
-          return [job.id, report === undefined ? missing(job.id) : { kind: 'report', report }];
-        }),
-      );
-    }
-    const { error } = outcome;
-    const [only, ...others] = jobs;
-    if (only === undefined) return new Map();
-    if (others.length === 0) {
-      if (!isGone(error)) return all({ kind: 'failed', error });
-      this.#quarantine(only.id);
-      return all({ kind: 'missing', message: (error as JobferryError).message });
-    }
-    if (!blamesAJob(error)) return all({ kind: 'failed', error });
-    const half = Math.ceil(jobs.length / 2);
-    const left = await this.#ask(jobs.slice(0, half));
-    const right = await this.#ask(jobs.slice(half));
-    return new Map([...left, ...right]);
   }
 
-  #isCulprit(id: string): boolean {
-    const until = this.#culprits.get(id);
-    if (until === undefined) return false;
-    if (until > this.#now()) return true;
+  async #takeSlot(): Promise<void> {
+    if (this.#inFlight < maxInFlight) {
+      this.#inFlight += 1;
+      return;
+    }
+    await new Promise<void>((resolve) => {
+      this.#queued.push(resolve);
+    });
+  }
+
+  /** A slot goes straight to whoever waits longest. */
+  #returnSlot(): void {
+    const next = this.#queued.shift();
+    if (next === undefined) this.#inFlight -= 1;
+    else next();
+  }
+
+  /** The vendor refuses this one vendor job. */
+  #blame(job: LookupJob, error: VendorRejectedError, tell: Tell): void {
+    if (error.httpStatus !== 404 && error.httpStatus !== 410) {
+      this.#quarantine(job.id);
+      tell(job, { kind: 'failed', error });
+      return;
+    }
+    this.#quarantine(job.id, { askAgainAt: this.#now() + askAgainMs, message: error.message });
+    tell(job, { kind: 'missing', message: error.message });
+  }
+
+  #culprit(id: string): Culprit | undefined {
+    const culprit = this.#culprits.get(id);
+    if (culprit === undefined || culprit.until > this.#now()) return culprit;
     this.#culprits.delete(id);
-    return false;
+    return undefined;
   }
 
-  #quarantine(id: string): void {
-    if (this.#lookup.maxBatch === 1) return;
+  #quarantine(id: string, unknown: Omit<Culprit, 'until'> = { askAgainAt: 0, message: '' }): void {
+    if (this.#maxBatch === 1) return;
     if (this.#culprits.size >= quarantineSize) {
       const oldest = this.#culprits.keys().next().value;
       if (oldest !== undefined) this.#culprits.delete(oldest);
     }
-    this.#culprits.set(id, this.#now() + quarantineMs);
+    this.#culprits.set(id, { until: this.#now() + quarantineMs, ...unknown });
   }
 }
 
@@ -138,12 +272,17 @@ function missing(id: string): Look {
   return { kind: 'missing', message: `the vendor's answer leaves ${id} out` };
 }
 
-/** The vendor says of a single job that it does not know it. */
-function isGone(error: unknown): boolean {
-  return error instanceof VendorRejectedError && (error.httpStatus === 404 || error.httpStatus === 410);
+function halves(jobs: readonly LookupJob[]): [LookupJob[], LookupJob[]] {
+  const middle = Math.ceil(jobs.length / 2);
+  return [jobs.slice(0, middle), jobs.slice(middle)];
 }
 
-/** A refusal of a batch is the fault of one of its jobs; a 500 to a batch may be. */
-function blamesAJob(error: unknown): boolean {
-  return error instanceof VendorRejectedError || (error instanceof VendorUnavailableError && error.httpStatus === 500);
+/** A refusal of a batch is the fault of one of its jobs. */
+function isRefusal(answer: Answer): answer is { kind: 'failed'; error: VendorRejectedError } {
+  return answer.kind === 'failed' && answer.error instanceof VendorRejectedError;
+}
+
+/** A 500 to a batch may be. */
+function isServerError(answer: Answer): boolean {
+  return answer.kind === 'failed' && answer.error instanceof VendorUnavailableError && answer.error.httpStatus === 500;
 }

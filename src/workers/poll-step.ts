@@ -48,6 +48,7 @@ export async function pollStep(turn: Turn): Promise<Move | undefined> {
     if (isLast || first === undefined) return expire(turn);
     return turn.wait(Math.max(...refusals.map((look) => look.until)), first.why);
   }
+  await turn.engine.checkpoint('looked-up');
   state.polls += 1;
   delete state.notBefore;
   const trouble = applyLooks(turn, asked);
@@ -126,6 +127,7 @@ function applyReport(job: VendorJob, report: VendorReport): void {
 function nextLook(turn: Turn, asked: readonly (readonly [VendorJob, Look])[], failure: unknown): Move {
   const { state, request } = turn;
   const now = turn.now();
+  const notices = tellNotices(turn, asked);
   const hintMs = longestHint(asked, failure);
   let at = nextPollAt({
     options: request.poll,
@@ -169,8 +171,21 @@ function nextLook(turn: Turn, asked: readonly (readonly [VendorJob, Look])[], fa
   return {
     kind: 'again',
     at,
-    line: `poll ${state.polls} at ${turn.elapsed()}: ${trouble === '' ? `${seen}, ` : trouble}next in ${due}${because}`,
+    line: `poll ${state.polls} at ${turn.elapsed()}: ${notices}${trouble === '' ? `${seen}, ` : trouble}next in ${due}${because}`,
   };
+}
+
+/** @returns what the looks found worth telling people, for the board; the log gets each of them. */
+function tellNotices(turn: Turn, asked: readonly (readonly [VendorJob, Look])[]): string {
+  const notices = asked.flatMap(([job, look]) => {
+    if (look.kind !== 'report' || look.report.notice === undefined) return [];
+    const notice = redactText(look.report.notice);
+    turn.logger.warn({ vendorJobId: job.id, notice }, 'notice');
+    return [notice];
+  });
+  if (notices.length === 0) return '';
+  const shown = notices.slice(0, 3).join('; ');
+  return notices.length > 3 ? `${shown} and ${notices.length - 3} more like this; ` : `${shown}; `;
 }
 
 function longestHint(asked: readonly (readonly [VendorJob, Look])[], failure: unknown): number | undefined {

@@ -60,6 +60,7 @@ export async function handOver(
     jobId: turn.pollAddress.jobId,
     delay: Math.max(0, Math.round(firstLookAt - now)),
   });
+  await engine.checkpoint('poll-job-added');
   const line = `${move.line}; first look-up in ${describeDuration(firstLookAt - now)}`;
   const begun = await engine.store.begin(turn.pollAddress, turn.address, state, line);
   switch (begun) {
@@ -77,6 +78,7 @@ export async function handOver(
     case 'missing':
       throw new Error(`poll job ${turn.pollAddress.jobId} vanished while it was handed over`);
   }
+  await engine.checkpoint('poll-job-begun');
   removeWhenDone(job);
   return 'handed over';
 }
@@ -90,7 +92,9 @@ export async function deliverEvent(
   reply: SalvagedJob,
 ): Promise<string> {
   const event = buildCompletionEvent(state, { vendor, operation, account: reply.account, metadata: reply.metadata });
+  await engine.checkpoint('outcome-saved');
   await engine.deliver(reply.replyTo, event);
+  await engine.checkpoint('event-delivered');
   return event.data.outcome;
 }
 

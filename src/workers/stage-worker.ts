@@ -73,7 +73,7 @@ export class StageWorker {
     this.#pollQueue.on('error', (error) => this.#onError(error));
     this.#guard = new QueueGuard(connection, prefix, this.#queueName);
     const keep = { age: options.keepSeconds };
-    this.#worker = new Worker(
+    this.#worker = new TolerantWorker(
       this.#queueName,
       // BullMQ passes an abort signal only to processors that declare all three parameters.
       (job: Job, token: string | undefined, signal: AbortSignal | undefined) => this.#process(job, token, signal),
@@ -420,6 +420,17 @@ export class StageWorker {
     this.#lastError = message;
     this.#lastErrorAt = now;
     this.#logger.error({ error: clip(message, 500) }, 'queue error');
+  }
+}
+
+/** A BullMQ worker that also takes jobs whose data is no JSON, so that they are refused and not taken for ever. */
+class TolerantWorker extends Worker {
+  protected override createJob(data: Parameters<Worker['createJob']>[0], jobId: string): Job {
+    try {
+      return super.createJob(data, jobId) as Job;
+    } catch {
+      return super.createJob({ ...data, data: JSON.stringify('this is no JSON') }, jobId) as Job;
+    }
   }
 }
 

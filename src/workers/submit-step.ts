@@ -2,9 +2,9 @@ import { createHash } from 'node:crypto';
 import { decideOnLookup, decideOnSubmit } from '../core/decide.ts';
 import { describeDuration } from '../core/describe.ts';
 import { StepFailedError, toErrorInfo, VendorThrottledError, VendorUnavailableError } from '../core/errors.ts';
-import { backoffMs, floorHint } from '../core/poll-schedule.ts';
+import { backoffMs, floorHint, nextPollAt } from '../core/poll-schedule.ts';
 import { redactText } from '../core/redact.ts';
-import type { ErrorInfo, VendorJob } from '../core/submission.ts';
+import { isOver, type ErrorInfo, type VendorJob } from '../core/submission.ts';
 import type { ReconcileReply, ResendSafety, SubmitReply, VendorRef } from '../ports/vendor-adapter.ts';
 import { TurnLostError, type Move, type Turn } from './turn.ts';
 
@@ -25,7 +25,8 @@ export async function submitStep(turn: Turn): Promise<Move | undefined> {
   if (state.phase === 'intended') {
     // Somebody was about to call the vendor, and nobody wrote down what came of it. The call may still be under way.
     const intendedAt = state.intent?.at ?? turn.now();
-    beginReconciling(turn, intendedAt + turn.engine.reconcile.inFlightMs);
+    const inFlightMs = turn.request.operation.inFlightMs?.(state.snapshot) ?? 0;
+    beginReconciling(turn, intendedAt, intendedAt + Math.max(turn.engine.reconcile.inFlightMs, inFlightMs));
     turn.logger.warn({ attempt: state.intent?.attempt }, 'found a submit without an answer');
   }
   return state.phase === 'reconciling' ? reconcile(turn) : submit(turn);
@@ -68,6 +69,7 @@ async function submitAdmitted(
   state.phase = 'intended';
   delete state.reconciliation;
   delete state.lastError;
+  await engine.checkpoint('before-intent');
   const saved = await engine.store.save(turn.address, turn.token, state, undefined, { poll: turn.pollAddress });
   if (saved.kind === 'fenced') throw new TurnLostError(`lost the lock on ${turn.address.jobId}`);
   if (saved.kind === 'handed-over') return { kind: 'duplicate' };
@@ -77,6 +79,7 @@ async function submitAdmitted(
     return undefined;
   }
 
+  await engine.checkpoint('intent-saved');
   const startedAt = turn.now();
   let reply: SubmitReply;
   try {
@@ -85,6 +88,7 @@ async function submitAdmitted(
     await settleAdmission(error);
     return onSubmitError(turn, error);
   }
+  await engine.checkpoint('vendor-answered');
   await settleAdmission(undefined);
   const took = describeDuration(turn.now() - startedAt);
   turn.logger.info({ attempt, vendorJobIds: reply.jobs.slice(0, 20).map((job) => job.id) }, 'submit accepted');
@@ -95,9 +99,9 @@ async function onPreflightError(
   turn: Turn,
   error: unknown,
   settleAdmission: (error: unknown) => Promise<void>,
-): Promise<Move> {
+): Promise<Move | undefined> {
   const decision = decideOnSubmit(error);
-  if (decision === 'reject') return turn.settle('rejected', toErrorInfo(error));
+  if (decision === 'reject') return giveUp(turn, 'rejected', redacted(error));
   await settleAdmission(error);
   if (decision === 'hold' || decision === 'throttle') return turn.wait(turn.retryAt('submit'), redacted(error));
   // Nothing was sent: whatever went wrong may be tried again.
@@ -109,16 +113,8 @@ async function onSubmitError(turn: Turn, error: unknown): Promise<Move | undefin
   const info = redacted(error);
   turn.logger.warn({ errorCode: info.code, error: info.message, decision: decideOnSubmit(error) }, 'submit failed');
   switch (decideOnSubmit(error)) {
-    case 'reject': {
-      if (state.jobs.length === 0) return turn.settle('rejected', info);
-      // Earlier requests of this submission were accepted: their work goes on, and the event tells of both.
-      return accept(
-        turn,
-        { jobs: [] },
-        `request ${(state.part ?? 0) + 1} refused: ${info.message}`,
-        refusedJob(turn, info),
-      );
-    }
+    case 'reject':
+      return giveUp(turn, 'rejected', info);
     case 'hold':
       state.phase = 'received';
       return turn.wait(turn.retryAt('submit'), info);
@@ -132,7 +128,7 @@ async function onSubmitError(turn: Turn, error: unknown): Promise<Move | undefin
       state.phase = 'received';
       return retryLater(turn, error, 'never reached the vendor');
     case 'reconcile':
-      beginReconciling(turn, turn.now());
+      beginReconciling(turn, turn.now(), turn.now());
       state.lastError = info;
       if (safetyOf(turn) !== 'lookup') return undefined;
       return {
@@ -158,16 +154,26 @@ function retryLater(turn: Turn, error: unknown, what: string): Move {
 }
 
 async function reconcile(turn: Turn): Promise<Move | undefined> {
+  const { state } = turn;
+  const isLast = turn.now() >= state.deadlineAt;
+  const move = await reconcileOnce(turn);
+  if (!isLast || move?.kind !== 'again') return move;
+  const allowed = describeDuration(state.deadlineAt - state.enqueuedAt);
+  return unconfirmed(turn, `the deadline of ${allowed} passed before it could be found out`);
+}
+
+async function reconcileOnce(turn: Turn): Promise<Move | undefined> {
   const { state, engine, request } = turn;
-  const known = (state.reconciliation ??= { since: turn.now(), absent: 0, unanswered: 0 });
-  const mayStillLand = turn.now() < known.since;
+  const now = turn.now();
+  const known = (state.reconciliation ??= { since: now, landsUntil: now, absent: 0, unanswered: 0 });
+  const mayStillLand = now < known.landsUntil;
   // A worker that lost its lock while the vendor answered hands its acceptance over all the same.
   if (turn.stage === 'submit' && (await isHandedOver(turn))) return { kind: 'duplicate' };
   switch (safetyOf(turn)) {
     case 'safe':
       return resend(turn, 'repeating has the same effect');
     case 'none':
-      if (mayStillLand) return { kind: 'again', at: known.since };
+      if (mayStillLand) return { kind: 'again', at: Math.min(known.landsUntil, state.deadlineAt) };
       return unconfirmed(turn, 'the vendor offers no way to find out');
     case 'lookup':
   }
@@ -193,21 +199,23 @@ async function reconcile(turn: Turn): Promise<Move | undefined> {
   }
   switch (reply.found) {
     case 'unknowable':
-      if (mayStillLand) return { kind: 'again', at: known.since };
+      if (mayStillLand) return { kind: 'again', at: Math.min(known.landsUntil, state.deadlineAt) };
       return unconfirmed(turn, reply.reason);
     case 'unusable':
-      if (mayStillLand) return { kind: 'again', at: known.since };
+      if (mayStillLand) return { kind: 'again', at: Math.min(known.landsUntil, state.deadlineAt) };
       return resend(turn, reply.reason);
     case 'absent': {
       known.absent += 1;
-      const sureAt = known.since + engine.reconcile.absenceMs;
+      // Lists are behind: what landed last must have had its time to show up.
+      const listLagMs = Math.min(10_000, engine.reconcile.absenceMs);
+      const sureAt = Math.max(known.since + engine.reconcile.absenceMs, known.landsUntil + listLagMs);
       if (known.absent >= engine.reconcile.minAbsentLooks && turn.now() >= sureAt) {
         return resend(turn, `absent in ${known.absent} look-ups over ${describeDuration(turn.now() - known.since)}`);
       }
       const gap = gapAfter(engine.reconcile.gapsMs, known.absent);
       return {
         kind: 'again',
-        at: turn.now() + gap,
+        at: Math.min(turn.now() + gap, state.deadlineAt),
         line: `look-up ${known.absent} at ${turn.elapsed()}: the vendor does not list it`,
       };
     }
@@ -241,25 +249,48 @@ async function resend(turn: Turn, why: string): Promise<Move | undefined> {
   return { kind: 'again', at, line: `sending again: ${why}` };
 }
 
-async function unconfirmed(turn: Turn, why: string): Promise<Move> {
+async function unconfirmed(turn: Turn, why: string): Promise<Move | undefined> {
   const cause = turn.state.lastError;
-  return turn.settle('unconfirmed', {
+  return giveUp(turn, 'unconfirmed', {
     code: 'submit_ambiguous',
     message: `it is not known whether the vendor took the submit, and it will not be sent twice: ${why}`,
     ...(cause === undefined ? {} : { details: { cause: { code: cause.code, message: cause.message } } }),
   });
 }
 
-/** Notes what the vendor took in. The next part goes back to `received`, the last one on to preparing or polling. */
-async function accept(turn: Turn, reply: SubmitReply, line?: string, refused?: VendorJob): Promise<Move | undefined> {
+/**
+ * A request that was refused, or whose fate can not be told, ends the submission only where it is all of it. Other
+ * requests of the submission go on, and the event tells of both.
+ */
+async function giveUp(turn: Turn, outcome: 'rejected' | 'unconfirmed', error: ErrorInfo): Promise<Move | undefined> {
+  const { state } = turn;
+  const pieces = turn.request.operation.giveUp?.(turn.context(), error);
+  const isLast = pieces?.more !== true;
+  // A refusal started nothing; what is unconfirmed may have, and no later look tells of it.
+  const isAll = outcome === 'rejected' ? state.jobs.length === 0 : pieces === undefined || (state.part ?? 0) === 0;
+  if (isLast && isAll) {
+    if (state.jobs.length > 0) addJobs(turn, pieces?.jobs ?? []);
+    return turn.settle(outcome, error);
+  }
+  const number = (state.part ?? 0) + 1;
+  const refused: VendorRef = { id: `request-${number}`, kind: '', status: 'failed', vendorStatus: 'refused', error };
+  return accept(turn, pieces ?? { jobs: [refused] }, `request ${number} ${outcome}: ${error.message}`);
+}
+
+function addJobs(turn: Turn, refs: readonly VendorRef[]): void {
   const { state } = turn;
   const known = new Set(state.jobs.map((job) => job.id));
-  for (const ref of reply.jobs) {
+  for (const ref of refs) {
     if (known.has(ref.id)) continue;
     known.add(ref.id);
     state.jobs.push(toVendorJob(ref));
   }
-  if (refused !== undefined) state.jobs.push(refused);
+}
+
+/** Notes what the vendor took in. The next part goes back to `received`, the last one on to preparing or polling. */
+async function accept(turn: Turn, reply: SubmitReply, line?: string): Promise<Move | undefined> {
+  const { state } = turn;
+  addJobs(turn, reply.jobs);
   state.submittedAt = turn.now();
   delete state.intent;
   delete state.doubts;
@@ -271,19 +302,32 @@ async function accept(turn: Turn, reply: SubmitReply, line?: string, refused?: V
     delete state.snapshot;
     state.phase = 'received';
     await turn.save(line);
+    await turn.engine.checkpoint('acceptance-saved');
     return undefined;
+  }
+  const [first] = state.jobs;
+  if (first?.error !== undefined && state.jobs.every((job) => job.kind === '')) {
+    // Every request was given up, one by one: nothing is at work.
+    const isUnclear = state.jobs.some((job) => job.error?.code === 'submit_ambiguous');
+    return turn.settle(isUnclear ? 'unconfirmed' : 'rejected', first.error);
   }
   delete state.part;
   delete state.snapshot;
   if (turn.request.operation.prepare !== undefined) {
     state.phase = 'accepted';
     await turn.save(line);
+    await turn.engine.checkpoint('acceptance-saved');
     return undefined;
   }
   state.phase = 'polling';
   if (turn.stage === 'submit') return { kind: 'hand-over', at: 0, line: line ?? `accepted at ${turn.elapsed()}` };
   await turn.save(line);
-  return undefined;
+  await turn.engine.checkpoint('acceptance-saved');
+  if (state.jobs.every(isOver)) return undefined;
+  // A later stage: its first look-up waits as long as that of the first one.
+  const { deadlineAt } = state;
+  const at = nextPollAt({ options: turn.request.poll, polls: 0, now: turn.now(), deadlineAt, random: turn.random() });
+  return { kind: 'again', at };
 }
 
 /** `accepted`: what the vendor still needs before it starts. Repeatable, so a crash costs no more than doing it again. */
@@ -301,6 +345,7 @@ export async function prepareStep(turn: Turn): Promise<Move | undefined> {
     if (decision === 'hold' || decision === 'throttle') return turn.wait(turn.retryAt('status'), info);
     return retryLater(turn, error, 'could not be made ready');
   }
+  await turn.engine.checkpoint('prepared');
   delete state.failures;
   delete state.lastError;
   state.phase = 'polling';
@@ -310,9 +355,9 @@ export async function prepareStep(turn: Turn): Promise<Move | undefined> {
   return undefined;
 }
 
-function beginReconciling(turn: Turn, since: number): void {
+function beginReconciling(turn: Turn, since: number, landsUntil: number): void {
   turn.state.phase = 'reconciling';
-  turn.state.reconciliation = { since, absent: 0, unanswered: 0 };
+  turn.state.reconciliation = { since, landsUntil, absent: 0, unanswered: 0 };
 }
 
 async function isHandedOver(turn: Turn): Promise<boolean> {
@@ -325,18 +370,17 @@ function safetyOf(turn: Turn): ResendSafety {
   return typeof operation.resend === 'function' ? operation.resend(input, account.account) : operation.resend;
 }
 
-function refusedJob(turn: Turn, error: ErrorInfo): VendorJob {
-  const number = (turn.state.part ?? 0) + 1;
-  return { id: `request-${number}`, kind: '', status: 'failed', vendorStatus: 'refused', outcome: 'failed', error };
-}
-
 function toVendorJob(ref: VendorRef): VendorJob {
+  const status = ref.status ?? 'pending';
   return {
     id: ref.id,
     kind: ref.kind,
-    status: ref.status ?? 'pending',
+    status,
+    ...(status === 'pending' || status === 'running' ? {} : { outcome: status }),
     ...(ref.vendorStatus === undefined ? {} : { vendorStatus: ref.vendorStatus }),
     ...(ref.extra === undefined ? {} : { extra: ref.extra }),
+    ...(ref.result === undefined ? {} : { result: ref.result }),
+    ...(ref.error === undefined ? {} : { error: { ...ref.error, message: redactText(ref.error.message) } }),
   };
 }
 

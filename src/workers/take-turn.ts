@@ -63,14 +63,9 @@ async function endEarly(turn: Turn): Promise<Move | undefined> {
         message: `${state.jobs.length === 0 ? 'not sent to the vendor' : 'not ready at the vendor'} within ${allowed}`,
         ...cause,
       });
+    // These have one last try at the deadline.
     case 'intended':
     case 'reconciling':
-      return turn.settle('unconfirmed', {
-        code: 'submit_ambiguous',
-        message: `the deadline of ${allowed} passed before it was known whether the vendor took the submit`,
-        ...cause,
-      });
-    // These have one last try at the deadline.
     case 'polling':
     case 'confirming':
     case 'settled':

@@ -143,6 +143,7 @@ export class Turn {
       transfers: engine.transfers,
       now: this.now(),
       attempt: overrides.attempt ?? state.intent?.attempt ?? 0,
+      doubts: state.doubts ?? 0,
       enqueuedAt: state.enqueuedAt,
       logger: this.logger,
       signal: this.signal,

@@ -1,0 +1,70 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { SubmissionReader } from '../../src/queues/submission-reader.ts';
+import { until } from '../helpers/harness.ts';
+import { quickPoll, startKnowhere, urlInput, type KnowhereRig } from '../helpers/knowhere.ts';
+
+describe('cancel', () => {
+  let rig: KnowhereRig;
+  let reader: SubmissionReader;
+
+  beforeEach(async () => {
+    rig = await startKnowhere();
+    reader = new SubmissionReader(rig.harness.redis, rig.harness.prefix);
+  });
+  afterEach(async () => {
+    await reader.close();
+    await rig.stop();
+  });
+
+  const cancel = (id: string): Promise<string> => reader.cancel('knowhere', id, Date.now());
+
+  it('before the submit sends nothing', async () => {
+    await rig.harness.push('knowhere', 'parse', { input: urlInput() }, { jobId: 'early', delay: 60_000 });
+    expect(await cancel('early')).toBe('requested');
+    const event = await rig.harness.event('early');
+    expect(event.data).toMatchObject({ outcome: 'canceled', error: { code: 'canceled' } });
+    expect(rig.creates()).toEqual([]);
+  });
+
+  it('while it waits for its next look-up ends it at once', async () => {
+    const poll = { initialDelayMs: 30_000, maxDelayMs: 30_000 };
+    await rig.harness.push('knowhere', 'parse', { input: urlInput(), poll }, { jobId: 'between' });
+    await until(async () => (await reader.status('knowhere', 'between'))?.phase === 'polling');
+    expect(await cancel('between')).toBe('requested');
+    const event = await rig.harness.event('between', 3_000);
+    expect(event.data.outcome).toBe('canceled');
+    expect(event.data.error?.message).toContain('may go on working');
+    expect(await cancel('between')).toBe('already-over');
+  });
+
+  it('while a look-up is in flight ends it after that look-up', async () => {
+    const poll = { ...quickPoll, initialDelayMs: 50, maxDelayMs: 60_000, factor: 10 };
+    rig.sandbox.faults.arm({ fault: 'slow-reply', argument: 800, route: 'lookup' });
+    await rig.harness.push('knowhere', 'parse', { input: urlInput('x.pdf?sandbox=stall'), poll }, { jobId: 'inflight' });
+    await until(() => rig.lookups().length > 0);
+    expect(await cancel('inflight')).toBe('requested');
+    expect((await rig.harness.event('inflight', 5_000)).data.outcome).toBe('canceled');
+  });
+
+  it('racing success yields one outcome', async () => {
+    const ids = Array.from({ length: 30 }, (_, index) => `race-${index}`);
+    for (const jobId of ids) await rig.harness.push('knowhere', 'parse', { input: urlInput(), poll: quickPoll }, { jobId });
+    await Promise.all(
+      ids.map(async (id, index) => {
+        await new Promise((resolve) => setTimeout(resolve, index * 30));
+        await cancel(id);
+      }),
+    );
+    for (const id of ids) await rig.harness.event(id);
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    for (const id of ids) {
+      const outcomes = new Set(rig.harness.events.filter((event) => event.subject === id).map((event) => event.data.outcome));
+      expect(outcomes.size).toBe(1);
+      expect(['canceled', 'succeeded']).toContain([...outcomes][0]);
+    }
+  });
+
+  it('of an unknown submission says so', async () => {
+    expect(await cancel('nobody')).toBe('unknown');
+  });
+});
