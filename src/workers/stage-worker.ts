@@ -55,7 +55,9 @@ export class StageWorker {
   readonly #pollQueue: Queue;
   readonly #worker: Worker;
   readonly #guard: QueueGuard;
-  readonly #shutdown = new AbortController();
+  /** One per turn under way. Not one signal for all: listeners would pile up on it for as long as the process lives. */
+  readonly #turns = new Set<AbortController>();
+  #isShuttingDown = false;
   #guarding: Promise<void> | undefined;
   #guardTimer: NodeJS.Timeout;
   #lastErrorAt = 0;
@@ -106,7 +108,7 @@ export class StageWorker {
   }
 
   get isRunning(): boolean {
-    return this.#worker.isRunning() && !this.#shutdown.signal.aborted;
+    return this.#worker.isRunning() && !this.#isShuttingDown;
   }
 
   /**
@@ -114,8 +116,9 @@ export class StageWorker {
    */
   async close(): Promise<void> {
     clearInterval(this.#guardTimer);
-    const cutOff = setTimeout(() => this.#shutdown.abort(), drainMs);
-    if (this.stage === 'poll') this.#shutdown.abort();
+    const cutOff = setTimeout(() => this.#interruptTurns(), drainMs);
+    // A look-up can be repeated at will, so nobody waits for one.
+    if (this.stage === 'poll') this.#interruptTurns();
     await this.#worker.close();
     clearTimeout(cutOff);
     await this.#guarding;
@@ -139,10 +142,13 @@ export class StageWorker {
           timestamp: job.timestamp,
         });
       }
-      const begun = await this.#beginTurn(job, lock, signal ?? new AbortController().signal, logger);
+      const interruption = new AbortController();
+      if (this.#isShuttingDown) interruption.abort();
+      signal?.addEventListener('abort', () => interruption.abort(), { once: true });
+      const begun = await this.#beginTurn(job, lock, interruption.signal, logger);
       if (typeof begun === 'string') return begun;
       turn = begun.turn;
-      const move = await this.#runTurn(turn);
+      const move = await this.#runTurn(turn, interruption);
       return await this.#applyMove(turn, move, job, begun.reply);
     } catch (error) {
       if (error instanceof DelayedError) throw error;
@@ -208,7 +214,7 @@ export class StageWorker {
       address,
       pollAddress,
       token,
-      signal: AbortSignal.any([signal, this.#shutdown.signal]),
+      signal,
       request: again.request,
       logger,
       state,
@@ -217,17 +223,27 @@ export class StageWorker {
   }
 
   /** Takes the turn, and gives it up when the worker has to end or has lost the job. */
-  async #runTurn(turn: Turn): Promise<Move> {
+  async #runTurn(turn: Turn, interruption: AbortController): Promise<Move> {
+    this.#turns.add(interruption);
     const interrupted = new Promise<Move>((resolve, reject) => {
       const onAbort = (): void => {
-        if (this.#shutdown.signal.aborted)
+        if (this.#isShuttingDown)
           resolve({ kind: 'again', at: 0, line: `handed back at ${turn.elapsed()}: the worker shuts down` });
         else reject(new TurnLostError('lock lost'));
       };
       if (turn.signal.aborted) onAbort();
       else turn.signal.addEventListener('abort', onAbort, { once: true });
     });
-    return Promise.race([takeTurn(turn), interrupted]);
+    try {
+      return await Promise.race([takeTurn(turn), interrupted]);
+    } finally {
+      this.#turns.delete(interruption);
+    }
+  }
+
+  #interruptTurns(): void {
+    this.#isShuttingDown = true;
+    for (const interruption of this.#turns) interruption.abort();
   }
 
   async #applyMove(turn: Turn, move: Move, job: Job, reply: SalvagedJob): Promise<string> {

@@ -31,7 +31,12 @@ describe('bad input', () => {
     await rig.harness.push('knowhere', operation, data, { jobId });
     const event = await rig.harness.event(jobId);
     expect(event.type).toBe('jobferry.submission.rejected');
-    expect(event.data).toMatchObject({ outcome: 'rejected', error: { code: 'invalid_submission' }, polls: 0, vendorJobs: [] });
+    expect(event.data).toMatchObject({
+      outcome: 'rejected',
+      error: { code: 'invalid_submission' },
+      polls: 0,
+      vendorJobs: [],
+    });
     return (event.data.error?.details as unknown as Faults).faults;
   }
   const paths = (faults: { path: string }[]): string[] => faults.map((fault) => fault.path);
@@ -43,7 +48,12 @@ describe('bad input', () => {
     ['unknown keys', 'parse', { input: { ...urlInput(), colour: 1 }, retries: 3 }, ['input.colour', 'retries']],
     ['wrong types', 'parse', { input: { ...urlInput(), dataId: 5 }, account: 7 }, ['account', 'input.dataId']],
     ['a source without its URL', 'parse', { input: { sourceType: 'url' } }, ['input.sourceUrl']],
-    ['a URL that is none', 'parse', { input: { sourceType: 'url', sourceUrl: 'javascript:alert(1)' } }, ['input.sourceUrl']],
+    [
+      'a URL that is none',
+      'parse',
+      { input: { sourceType: 'url', sourceUrl: 'javascript:alert(1)' } },
+      ['input.sourceUrl'],
+    ],
     ['a source type of its own', 'parse', { input: { sourceType: 'ftp' } }, ['input.sourceType']],
     ['a label that is too long', 'parse', { input: { ...urlInput(), dataId: 'x'.repeat(129) } }, ['input.dataId']],
     ['oversized metadata', 'parse', { input: urlInput(), metadata: { text: 'x'.repeat(17_000) } }, ['metadata']],
@@ -51,19 +61,54 @@ describe('bad input', () => {
     ['a bad replyTo', 'parse', { input: urlInput(), replyTo: 'a b' }, ['replyTo']],
     ['a replyTo with a colon', 'parse', { input: urlInput(), replyTo: 'a:b' }, ['replyTo']],
     ['a replyTo that is one of ours', 'parse', { input: urlInput(), replyTo: 'knowhere.poll' }, ['replyTo']],
-    ['a poll that contradicts itself', 'parse', { input: urlInput(), poll: { initialDelayMs: 5_000, maxDelayMs: 1_000 } }, ['poll.initialDelayMs']],
-    ['a poll of nonsense', 'parse', { input: urlInput(), poll: { factor: 0.5, deadlineMs: -1, every: 3 } }, ['poll.deadlineMs', 'poll.every', 'poll.factor']],
+    [
+      'a poll that contradicts itself',
+      'parse',
+      { input: urlInput(), poll: { initialDelayMs: 5_000, maxDelayMs: 1_000 } },
+      ['poll.initialDelayMs'],
+    ],
+    [
+      'a poll of nonsense',
+      'parse',
+      { input: urlInput(), poll: { factor: 0.5, deadlineMs: -1, every: 3 } },
+      ['poll.deadlineMs', 'poll.every', 'poll.factor'],
+    ],
     ['an account that is not configured', 'parse', { input: urlInput(), account: 'other' }, ['account']],
-    ['several faults at once', 'parse', { input: { sourceType: 'url', sourceUrl: 'x', y: 1 }, account: 'other', z: 1 }, ['account', 'input.sourceUrl', 'input.y', 'z']],
+    [
+      'several faults at once',
+      'parse',
+      { input: { sourceType: 'url', sourceUrl: 'x', y: 1 }, account: 'other', z: 1 },
+      ['account', 'input.sourceUrl', 'input.y', 'z'],
+    ],
     ['a missing file', 'parse', { input: { sourceType: 'file', file: 'nowhere.pdf' } }, ['input.file']],
     ['an empty file', 'parse', { input: { sourceType: 'file', file: 'empty.pdf' } }, ['input.file']],
     ['a folder', 'parse', { input: { sourceType: 'file', file: 'folder.pdf' } }, ['input.file']],
-    ['a file by an absolute path', 'parse', { input: { sourceType: 'file', file: '/etc/hostname', fileName: 'a.txt' } }, ['input.file']],
+    [
+      'a file by an absolute path',
+      'parse',
+      { input: { sourceType: 'file', file: '/etc/hostname', fileName: 'a.txt' } },
+      ['input.file'],
+    ],
     ['a file outside the folder', 'parse', { input: { sourceType: 'file', file: '../x.pdf' } }, ['input.file']],
-    ['a file outside, by a detour', 'parse', { input: { sourceType: 'file', file: 'folder.pdf/../../x.pdf' } }, ['input.file']],
+    [
+      'a file outside, by a detour',
+      'parse',
+      { input: { sourceType: 'file', file: 'folder.pdf/../../x.pdf' } },
+      ['input.file'],
+    ],
     ['a link that leads out', 'parse', { input: { sourceType: 'file', file: 'link.pdf' } }, ['input.file']],
-    ['a folder link that leads out', 'parse', { input: { sourceType: 'file', file: 'etc/hostname', fileName: 'a.txt' } }, ['input.file']],
-    ['a file name without extension', 'parse', { input: { sourceType: 'file', file: 'noextension' } }, ['input.fileName']],
+    [
+      'a folder link that leads out',
+      'parse',
+      { input: { sourceType: 'file', file: 'etc/hostname', fileName: 'a.txt' } },
+      ['input.file'],
+    ],
+    [
+      'a file name without extension',
+      'parse',
+      { input: { sourceType: 'file', file: 'noextension' } },
+      ['input.fileName'],
+    ],
     ['nothing to watch', 'watch', { input: { jobIds: [] } }, ['input.jobIds']],
     ['a job watched twice', 'watch', { input: { jobIds: ['a', 'a'] } }, ['input.jobIds']],
     ['a job id with a path in it', 'watch', { input: { jobIds: ['../admin'] } }, ['input.jobIds[0]']],
@@ -96,7 +141,9 @@ describe('bad input', () => {
   });
 
   it('hostile keys', async () => {
-    const data: unknown = JSON.parse('{"input":{"sourceType":"url","sourceUrl":"https://example.com/a.pdf"},"metadata":{"__proto__":{"x":1}}}');
+    const data: unknown = JSON.parse(
+      '{"input":{"sourceType":"url","sourceUrl":"https://example.com/a.pdf"},"metadata":{"__proto__":{"x":1}}}',
+    );
     expect(paths(await refused('parse', data))).toEqual(['metadata.__proto__']);
     expect(({} as { x?: number }).x).toBeUndefined();
   });
@@ -110,7 +157,12 @@ describe('bad input', () => {
 
   it('replies where it can when only the rest is bad, and echoes good metadata', async () => {
     await rig.harness.consume('elsewhere');
-    await rig.harness.push('knowhere', 'parse', { input: {}, replyTo: 'elsewhere', metadata: { order: 1 } }, { jobId: 'reply' });
+    await rig.harness.push(
+      'knowhere',
+      'parse',
+      { input: {}, replyTo: 'elsewhere', metadata: { order: 1 } },
+      { jobId: 'reply' },
+    );
     const event = await rig.harness.event('reply');
     expect(event.data).toMatchObject({ outcome: 'rejected', metadata: { order: 1 } });
     expect(await rig.harness.queue('elsewhere').getJob('knowhere.reply')).toBeDefined();
@@ -135,7 +187,19 @@ describe('bad input', () => {
 });
 
 describe('job ids that damage a queue', () => {
-  it.each(['wait', 'active', 'completed', 'stalled', 'meta', 'paused', 'prioritized', 'marker', 'failed', 'delayed', 'events'])(
+  it.each([
+    'wait',
+    'active',
+    'completed',
+    'stalled',
+    'meta',
+    'paused',
+    'prioritized',
+    'marker',
+    'failed',
+    'delayed',
+    'events',
+  ])(
     'a foreign job with the id %s is refused, and the queue goes on',
     async (jobId) => {
       const rig = await startKnowhere();
@@ -144,7 +208,10 @@ describe('job ids that damage a queue', () => {
         // Some of these make the add itself fail half-way; what counts is that the queue works afterwards.
         const id = 'after-the-damage';
         await until(
-          () => rig.harness.push('knowhere', 'parse', { input: urlInput(), poll: quickPoll }, { jobId: id }).catch(() => undefined),
+          () =>
+            rig.harness
+              .push('knowhere', 'parse', { input: urlInput(), poll: quickPoll }, { jobId: id })
+              .catch(() => undefined),
           15_000,
         );
         expect((await rig.harness.event(id, 20_000)).data.outcome).toBe('succeeded');

@@ -40,7 +40,12 @@ describe('cancel', () => {
   it('while a look-up is in flight ends it after that look-up', async () => {
     const poll = { ...quickPoll, initialDelayMs: 50, maxDelayMs: 60_000, factor: 10 };
     rig.sandbox.faults.arm({ fault: 'slow-reply', argument: 800, route: 'lookup' });
-    await rig.harness.push('knowhere', 'parse', { input: urlInput('x.pdf?sandbox=stall'), poll }, { jobId: 'inflight' });
+    await rig.harness.push(
+      'knowhere',
+      'parse',
+      { input: urlInput('x.pdf?sandbox=stall'), poll },
+      { jobId: 'inflight' },
+    );
     await until(() => rig.lookups().length > 0);
     expect(await cancel('inflight')).toBe('requested');
     expect((await rig.harness.event('inflight', 5_000)).data.outcome).toBe('canceled');
@@ -48,7 +53,8 @@ describe('cancel', () => {
 
   it('racing success yields one outcome', async () => {
     const ids = Array.from({ length: 30 }, (_, index) => `race-${index}`);
-    for (const jobId of ids) await rig.harness.push('knowhere', 'parse', { input: urlInput(), poll: quickPoll }, { jobId });
+    for (const jobId of ids)
+      await rig.harness.push('knowhere', 'parse', { input: urlInput(), poll: quickPoll }, { jobId });
     await Promise.all(
       ids.map(async (id, index) => {
         await new Promise((resolve) => setTimeout(resolve, index * 30));
@@ -58,7 +64,9 @@ describe('cancel', () => {
     for (const id of ids) await rig.harness.event(id);
     await new Promise((resolve) => setTimeout(resolve, 500));
     for (const id of ids) {
-      const outcomes = new Set(rig.harness.events.filter((event) => event.subject === id).map((event) => event.data.outcome));
+      const outcomes = new Set(
+        rig.harness.events.filter((event) => event.subject === id).map((event) => event.data.outcome),
+      );
       expect(outcomes.size).toBe(1);
       expect(['canceled', 'succeeded']).toContain([...outcomes][0]);
     }

@@ -59,7 +59,10 @@ describe('a look-up that fails', () => {
   });
 
   it('is lost when the vendor goes on not knowing the job, past the grace period', async () => {
-    const event = await rig.harness.event(await submit('x.pdf?sandbox=gone-after--0', { poll: { ...quickPoll, maxDelayMs: 5_000, deadlineMs: 90_000 } }), 60_000);
+    const event = await rig.harness.event(
+      await submit('x.pdf?sandbox=gone-after--0', { poll: { ...quickPoll, maxDelayMs: 5_000, deadlineMs: 90_000 } }),
+      60_000,
+    );
     expect(event.data).toMatchObject({ outcome: 'lost', error: { code: 'vendor_job_lost' } });
     expect(event.data.vendorJobs[0]).toMatchObject({ outcome: 'lost' });
   }, 70_000);
@@ -84,7 +87,11 @@ describe('a look-up that fails', () => {
   it('reports a failed vendor job with the vendor’s code', async () => {
     const event = await rig.harness.event(await submit('x.pdf?sandbox=fail--PAYMENT_REQUIRED'));
     expect(event.data).toMatchObject({ outcome: 'failed', error: { code: 'PAYMENT_REQUIRED' } });
-    expect(event.data.vendorJobs[0]).toMatchObject({ status: 'failed', outcome: 'failed', error: { code: 'PAYMENT_REQUIRED' } });
+    expect(event.data.vendorJobs[0]).toMatchObject({
+      status: 'failed',
+      outcome: 'failed',
+      error: { code: 'PAYMENT_REQUIRED' },
+    });
   });
 
   it('polls with growing delays', async () => {

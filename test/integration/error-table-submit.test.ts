@@ -13,7 +13,8 @@ describe('a submit that fails', () => {
     rig.sandbox.reset();
   });
 
-  const submit = (name: string): Promise<string> => rig.harness.submit('knowhere', 'parse', urlInput(name), { poll: quickPoll });
+  const submit = (name: string): Promise<string> =>
+    rig.harness.submit('knowhere', 'parse', urlInput(name), { poll: quickPoll });
 
   it.each([
     ['bad-request', 'INVALID_ARGUMENT'],
@@ -26,14 +27,17 @@ describe('a submit that fails', () => {
     expect(rig.creates()).toHaveLength(1);
   });
 
-  it.each(['rate-limited', 'rate-limited-header', 'rate-limited-body'])('waits for the hint of %s and sends again', async (fault) => {
-    rig.sandbox.faults.arm({ fault, argument: 1, route: 'create' });
-    const event = await rig.harness.event(await submit('x.pdf'));
-    expect(event.data.outcome).toBe('succeeded');
-    const [refused, accepted] = rig.creates();
-    expect(rig.created()).toHaveLength(1);
-    expect(accepted!.atMs - refused!.atMs).toBeGreaterThanOrEqual(1_000);
-  });
+  it.each(['rate-limited', 'rate-limited-header', 'rate-limited-body'])(
+    'waits for the hint of %s and sends again',
+    async (fault) => {
+      rig.sandbox.faults.arm({ fault, argument: 1, route: 'create' });
+      const event = await rig.harness.event(await submit('x.pdf'));
+      expect(event.data.outcome).toBe('succeeded');
+      const [refused, accepted] = rig.creates();
+      expect(rig.created()).toHaveLength(1);
+      expect(accepted!.atMs - refused!.atMs).toBeGreaterThanOrEqual(1_000);
+    },
+  );
 
   it.each([
     ['quota-exceeded', 'vendor_quota_exhausted'],
@@ -74,15 +78,18 @@ describe('a submit that fails', () => {
     expect(event.data.vendorJobs.map((job) => job.id)).toEqual([rig.created()[0]!.jobId]);
   });
 
-  it.each(['server-error', 'gateway-error', 'cut-before'])('is sent again after %s, once it is surely absent', async (fault) => {
-    rig.sandbox.faults.arm({ fault, route: 'create' });
-    const event = await rig.harness.event(await submit('x.pdf'), 25_000);
-    expect(event.data.outcome).toBe('succeeded');
-    expect(rig.creates()).toHaveLength(2);
-    expect(rig.created()).toHaveLength(1);
-    const labels = new Set(rig.creates().map((entry) => entry.dataId));
-    expect(labels.size).toBe(1);
-  });
+  it.each(['server-error', 'gateway-error', 'cut-before'])(
+    'is sent again after %s, once it is surely absent',
+    async (fault) => {
+      rig.sandbox.faults.arm({ fault, route: 'create' });
+      const event = await rig.harness.event(await submit('x.pdf'), 25_000);
+      expect(event.data.outcome).toBe('succeeded');
+      expect(rig.creates()).toHaveLength(2);
+      expect(rig.created()).toHaveLength(1);
+      const labels = new Set(rig.creates().map((entry) => entry.dataId));
+      expect(labels.size).toBe(1);
+    },
+  );
 
   it('is found although the list shows it late', async () => {
     rig.sandbox.faults.arm({ fault: 'cut-after', route: 'create' });

@@ -23,7 +23,9 @@ describe('knowhere, beyond the happy path', () => {
     rig.harness.submit('knowhere', 'parse', { ...urlInput(`d.pdf${marker}`), download: true }, { poll: quickPoll });
 
   it('speaks CloudEvents', async () => {
-    const event = await rig.harness.event(await rig.harness.submit('knowhere', 'parse', urlInput(), { poll: quickPoll }));
+    const event = await rig.harness.event(
+      await rig.harness.submit('knowhere', 'parse', urlInput(), { poll: quickPoll }),
+    );
     expect(completionEvent.parse(event)).toEqual(event);
     expect(new CloudEvent(event).validate()).toBe(true);
     const { enqueuedAt, submittedAt, settledAt } = event.data.timings;
@@ -47,11 +49,13 @@ describe('knowhere, beyond the happy path', () => {
     await rig.harness.event('once');
     await rig.harness.push('knowhere', 'parse', data, { jobId: 'once' });
     await rig.harness.push('knowhere', 'parse', { input: 'nonsense' }, { jobId: 'once' });
-    await until(async () => (await rig.harness.queue('knowhere.submit').getJobCountByTypes('wait', 'active', 'delayed')) === 0);
-    expect(rig.creates()).toHaveLength(1);
-    expect(new Set(rig.harness.events.filter((event) => event.subject === 'once').map((event) => event.data.outcome))).toEqual(
-      new Set(['succeeded']),
+    await until(
+      async () => (await rig.harness.queue('knowhere.submit').getJobCountByTypes('wait', 'active', 'delayed')) === 0,
     );
+    expect(rig.creates()).toHaveLength(1);
+    expect(
+      new Set(rig.harness.events.filter((event) => event.subject === 'once').map((event) => event.data.outcome)),
+    ).toEqual(new Set(['succeeded']));
   });
 
   it('leaves a log with one line per step, without link signatures', async () => {
@@ -77,7 +81,9 @@ describe('knowhere, beyond the happy path', () => {
       return ((await reply.json()) as { job_id: string }).job_id;
     };
     const jobIds = [await start('good.pdf'), await start('bad.pdf?sandbox=fail--NOT_FOUND')];
-    const event = await rig.harness.event(await rig.harness.submit('knowhere', 'watch', { jobIds }, { poll: quickPoll }));
+    const event = await rig.harness.event(
+      await rig.harness.submit('knowhere', 'watch', { jobIds }, { poll: quickPoll }),
+    );
     expect(event.data).toMatchObject({ outcome: 'partial', error: { code: 'partial_failure' } });
     expect(event.data.vendorJobs.map((job) => [job.id, job.outcome])).toEqual([
       [jobIds[0], 'succeeded'],
@@ -107,7 +113,9 @@ describe('knowhere, beyond the happy path', () => {
     rig.sandbox.faults.arm({ fault });
     const event = await rig.harness.event(await download(''));
     expect(event.data.error).toBeNull();
-    const { artifact } = event.data.vendorJobs[0]?.result as { artifact: { path: string; bytes: number; sha256: string; verified: boolean } };
+    const { artifact } = event.data.vendorJobs[0]?.result as {
+      artifact: { path: string; bytes: number; sha256: string; verified: boolean };
+    };
     expect(artifact.verified).toBe(true);
     const bytes = await readFile(artifact.path);
     expect(createHash('sha256').update(bytes).digest('hex')).toBe(artifact.sha256);
@@ -119,10 +127,13 @@ describe('knowhere, beyond the happy path', () => {
     expect(event.data.vendorJobs[0]?.result).toMatchObject({ checksum: null, artifact: { verified: false } });
   });
 
-  it.each(['checksum-other-place', 'checksum-upper-case', 'checksum-both-places'])('reads the checksum wherever it is: %s', async (fault) => {
-    const event = await rig.harness.event(await download(`?sandbox=${fault}`));
-    expect(event.data.vendorJobs[0]?.result).toMatchObject({ artifact: { verified: true } });
-  });
+  it.each(['checksum-other-place', 'checksum-upper-case', 'checksum-both-places'])(
+    'reads the checksum wherever it is: %s',
+    async (fault) => {
+      const event = await rig.harness.event(await download(`?sandbox=${fault}`));
+      expect(event.data.vendorJobs[0]?.result).toMatchObject({ artifact: { verified: true } });
+    },
+  );
 
   it('refuses a result with the wrong checksum and keeps nothing of it', async () => {
     const event = await rig.harness.event(await download('?sandbox=wrong-checksum'));

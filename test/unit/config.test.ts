@@ -1,0 +1,168 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { loadConfig, requireRedis } from '../../src/config/load-config.ts';
+import { ConfigError } from '../../src/core/errors.ts';
+import { parseRedisUrl } from '../../src/queues/connection.ts';
+import { knowhere } from '../../src/vendors/knowhere/adapter.ts';
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(path.join(tmpdir(), 'jobferry-config-'));
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+const load = (env: Record<string, string>): ReturnType<typeof loadConfig> => loadConfig(env, [knowhere], folder);
+const faultsOf = (env: Record<string, string>): string[] => {
+  try {
+    load(env);
+  } catch (error) {
+    expect(error).toBeInstanceOf(ConfigError);
+    return (error as ConfigError).faults.map((fault) => `${fault.path}: ${fault.message}`);
+  }
+  return [];
+};
+const write = (config: unknown): void =>
+  writeFileSync(path.join(folder, 'jobferry.config.json'), JSON.stringify(config));
+
+describe('configuration', () => {
+  it('starts no vendor without its credentials', () => {
+    expect(load({}).vendors[0]!.accounts).toEqual([]);
+    expect(load({ KNOWHERE_BASE_URL: 'https://example.com' }).vendors[0]!.accounts).toEqual([]);
+  });
+
+  it('takes the default account from the environment', () => {
+    const { accounts } = load({ KNOWHERE_API_KEY: 'sk_1' }).vendors[0]!;
+    expect(accounts).toMatchObject([
+      { name: 'default', account: { apiKey: 'sk_1', baseUrl: 'https://api.knowhereto.ai' } },
+    ]);
+  });
+
+  it('takes further accounts from the file, their secrets by name, and reads secret files again', async () => {
+    const key = path.join(folder, 'key');
+    writeFileSync(key, 'sk_file\n');
+    write({
+      accounts: {
+        knowhere: { eu: { apiKey: { file: key } }, us: { apiKey: { env: 'US' }, poll: { maxDelayMs: 5_000 } } },
+      },
+    });
+    const { accounts } = load({ US: 'sk_us', KNOWHERE_API_KEY: 'sk_1' }).vendors[0]!;
+    expect(accounts.map((account) => account.name).sort()).toEqual(['default', 'eu', 'us']);
+    const eu = accounts.find((account) => account.name === 'eu')!;
+    expect(eu.account).toMatchObject({ apiKey: 'sk_file' });
+    writeFileSync(key, 'sk_rotated');
+    expect(await eu.refresh!()).toMatchObject({ apiKey: 'sk_rotated' });
+    expect(accounts.find((account) => account.name === 'us')).toMatchObject({
+      account: { apiKey: 'sk_us' },
+      poll: { maxDelayMs: 5_000 },
+    });
+  });
+
+  it('tells every fault at once, each with its name', () => {
+    write({
+      accounts: { knowhere: { eu: { apiKey: 'sk_written_down' }, us: { apiKey: { env: 'NOPE' } } }, nobody: {} },
+      retention: { submissionsSeconds: 0 },
+    });
+    const faults = faultsOf({
+      REDIS_URL: 'http://localhost',
+      JOBFERRY_PREFIX: 'a:b',
+      PORT: '70000',
+      LOG_LEVEL: 'loud',
+      JOBFERRY_ALLOW_PRIVATE_URLS: 'maybe',
+      JOBFERRY_BOARD_USER: 'me',
+      JOBFERRY_FILES_DIR: '/nowhere/at/all',
+      KNOWHERE_API_KEY: 'sk_1',
+      KNOWHERE_BASE_URL: 'ftp://x',
+    });
+    for (const name of [
+      'REDIS_URL',
+      'JOBFERRY_PREFIX',
+      'PORT',
+      'LOG_LEVEL',
+      'JOBFERRY_ALLOW_PRIVATE_URLS',
+      'JOBFERRY_BOARD_PASSWORD',
+      'JOBFERRY_FILES_DIR',
+      'KNOWHERE_BASE_URL',
+    ]) {
+      expect(faults.filter((fault) => fault.startsWith(name))).toHaveLength(1);
+    }
+    expect(faults.join('\n')).toContain('retention.submissionsSeconds');
+    expect(faults.join('\n')).not.toContain('sk_written_down');
+  });
+
+  it('refuses a secret that is written down, an unset variable and a vendor that nobody knows', () => {
+    write({ accounts: { knowhere: { eu: { apiKey: 'sk_x' }, us: { apiKey: { env: 'NOPE' } } }, nobody: {} } });
+    const faults = faultsOf({});
+    expect(faults).toHaveLength(3);
+    expect(faults.join('\n')).toMatch(/accounts\.knowhere\.eu\.apiKey.*secret/);
+    expect(faults.join('\n')).toContain('NOPE is not set');
+    expect(faults.join('\n')).toContain('accounts.nobody');
+  });
+
+  it('refuses a file that was named and is not there', () => {
+    expect(faultsOf({ JOBFERRY_CONFIG: 'nowhere.json' })).toHaveLength(1);
+    writeFileSync(path.join(folder, 'jobferry.config.json'), '{');
+    expect(faultsOf({}).join()).toContain('no JSON');
+  });
+
+  it('does not guess a Redis', () => {
+    expect(() => requireRedis(load({}))).toThrow(/REDIS_URL/);
+  });
+
+  it('wants a hash tag for a cluster', () => {
+    expect(faultsOf({ REDIS_URL: 'redis+cluster://a:1,b:2' })).toHaveLength(1);
+    expect(faultsOf({ REDIS_URL: 'redis+cluster://a:1,b:2', JOBFERRY_PREFIX: '{bull}' })).toEqual([]);
+  });
+});
+
+describe('REDIS_URL', () => {
+  it.each([
+    ['redis://localhost', { kind: 'single', options: { host: 'localhost', port: 6379 } }],
+    [
+      'redis://u:p%40ss@h:1/2',
+      { kind: 'single', options: { host: 'h', port: 1, db: 2, username: 'u', password: 'p@ss' } },
+    ],
+    ['rediss://:secret@h', { kind: 'single', options: { host: 'h', password: 'secret', tls: {} } }],
+    ['redis://[::1]:7000', { kind: 'single', options: { host: '::1', port: 7000 } }],
+    [
+      'redis+sentinel://a,b:26380/main/1',
+      {
+        kind: 'sentinel',
+        options: {
+          name: 'main',
+          db: 1,
+          sentinels: [
+            { host: 'a', port: 26379 },
+            { host: 'b', port: 26380 },
+          ],
+        },
+      },
+    ],
+    [
+      'redis+cluster://a:1,b:2',
+      {
+        kind: 'cluster',
+        nodes: [
+          { host: 'a', port: 1 },
+          { host: 'b', port: 2 },
+        ],
+      },
+    ],
+  ])('%s', (url, expected) => {
+    expect(parseRedisUrl(url)).toMatchObject(expected);
+  });
+
+  it.each([
+    '',
+    'localhost',
+    'redis://',
+    'redis://a,b',
+    'redis://h:99999',
+    'redis://h/x',
+    'redis+sentinel://a',
+    'redis://:%zz@h',
+  ])('refuses %j without telling it', (url) => {
+    expect(() => parseRedisUrl(url)).toThrow(ConfigError);
+  });
+});
