@@ -9,6 +9,7 @@ import {
 } from '../core/errors.ts';
 import { backoffMs, clamp, floorHint, nextPollAt } from '../core/poll-schedule.ts';
 import { redactText } from '../core/redact.ts';
+import { enter } from '../core/state-machine.ts';
 import { isOver, terminalStatuses, type ErrorInfo, type VendorJob } from '../core/submission.ts';
 import type { ConfirmReply, VendorHttp, VendorReport } from '../ports/vendor-adapter.ts';
 import type { Look } from './lookup-gate.ts';
@@ -30,7 +31,7 @@ export async function pollStep(turn: Turn): Promise<Move | undefined> {
   const { state, request } = turn;
   const open = state.jobs.filter((job) => !isOver(job));
   if (open.length === 0) {
-    state.phase = 'confirming';
+    enter(state, 'confirming');
     return undefined;
   }
   const now = turn.now();
@@ -53,7 +54,7 @@ export async function pollStep(turn: Turn): Promise<Move | undefined> {
   delete state.notBefore;
   const trouble = applyLooks(turn, asked);
   if (state.jobs.every(isOver)) {
-    state.phase = 'confirming';
+    enter(state, 'confirming');
     return undefined;
   }
   if (isLast) return expire(turn);
@@ -254,11 +255,11 @@ export async function confirmStep(turn: Turn): Promise<Move | undefined> {
       delete state.failures;
       delete state.part;
       delete state.snapshot;
-      state.phase = 'received';
+      enter(state, 'received');
       await turn.save(`next stage at ${turn.elapsed()}: ${reply.stage}`);
       return undefined;
     case 'not-yet':
-      if (state.jobs.some((job) => !isOver(job))) state.phase = 'polling';
+      if (state.jobs.some((job) => !isOver(job))) enter(state, 'polling');
       return confirmLater(turn, reply.reason, reply.afterMs);
     case 'contradicted': {
       const graceMs = operation.confirmGraceMs ?? defaultConfirmGraceMs;

@@ -4,6 +4,7 @@ import { describeDuration } from '../core/describe.ts';
 import { StepFailedError, toErrorInfo, VendorThrottledError, VendorUnavailableError } from '../core/errors.ts';
 import { backoffMs, floorHint, nextPollAt } from '../core/poll-schedule.ts';
 import { redactText } from '../core/redact.ts';
+import { enter } from '../core/state-machine.ts';
 import { isOver, type ErrorInfo, type VendorJob } from '../core/submission.ts';
 import type { ReconcileReply, ResendSafety, SubmitReply, VendorRef } from '../ports/vendor-adapter.ts';
 import { TurnLostError, type Move, type Turn } from './turn.ts';
@@ -66,7 +67,7 @@ async function submitAdmitted(
   }
   const attempt = (state.intent?.attempt ?? 0) + 1;
   state.intent = { attempt, at: turn.now(), fingerprint: fingerprint(turn) };
-  state.phase = 'intended';
+  enter(state, 'intended');
   delete state.reconciliation;
   delete state.lastError;
   await engine.checkpoint('before-intent');
@@ -74,7 +75,7 @@ async function submitAdmitted(
   if (saved.kind === 'fenced') throw new TurnLostError(`lost the lock on ${turn.address.jobId}`);
   if (saved.kind === 'handed-over') return { kind: 'duplicate' };
   if (saved.kind === 'canceled') {
-    state.phase = 'received';
+    enter(state, 'received');
     state.cancelRequestedAt = saved.at;
     return undefined;
   }
@@ -116,16 +117,16 @@ async function onSubmitError(turn: Turn, error: unknown): Promise<Move | undefin
     case 'reject':
       return giveUp(turn, 'rejected', info);
     case 'hold':
-      state.phase = 'received';
+      enter(state, 'received');
       return turn.wait(turn.retryAt('submit'), info);
     case 'throttle': {
-      state.phase = 'received';
+      enter(state, 'received');
       const hint = error instanceof VendorThrottledError ? error.retryAfterMs : undefined;
       const until = hint === undefined ? turn.retryAt('submit') : turn.now() + floorHint(hint, turn.random());
       return turn.wait(until, info);
     }
     case 'resend':
-      state.phase = 'received';
+      enter(state, 'received');
       return retryLater(turn, error, 'never reached the vendor');
     case 'reconcile':
       beginReconciling(turn, turn.now(), turn.now());
@@ -242,7 +243,7 @@ async function resend(turn: Turn, why: string): Promise<Move | undefined> {
   state.doubts = doubts;
   if (doubts >= engine.reconcile.maxAttempts)
     return unconfirmed(turn, `given up after ${doubts} submits of unknown fate`);
-  state.phase = 'received';
+  enter(state, 'received');
   delete state.reconciliation;
   turn.logger.warn({ doubts, why }, 'submit is sent again');
   const at = Math.min(turn.now() + backoffMs(doubts, turn.random()), state.deadlineAt);
@@ -300,7 +301,7 @@ async function accept(turn: Turn, reply: SubmitReply, line?: string): Promise<Mo
   if (reply.more === true) {
     state.part = (state.part ?? 0) + 1;
     delete state.snapshot;
-    state.phase = 'received';
+    enter(state, 'received');
     await turn.save(line);
     await turn.engine.checkpoint('acceptance-saved');
     return undefined;
@@ -314,12 +315,12 @@ async function accept(turn: Turn, reply: SubmitReply, line?: string): Promise<Mo
   delete state.part;
   delete state.snapshot;
   if (turn.request.operation.prepare !== undefined) {
-    state.phase = 'accepted';
+    enter(state, 'accepted');
     await turn.save(line);
     await turn.engine.checkpoint('acceptance-saved');
     return undefined;
   }
-  state.phase = 'polling';
+  enter(state, 'polling');
   if (turn.stage === 'submit') return { kind: 'hand-over', at: 0, line: line ?? `accepted at ${turn.elapsed()}` };
   await turn.save(line);
   await turn.engine.checkpoint('acceptance-saved');
@@ -348,7 +349,7 @@ export async function prepareStep(turn: Turn): Promise<Move | undefined> {
   await turn.engine.checkpoint('prepared');
   delete state.failures;
   delete state.lastError;
-  state.phase = 'polling';
+  enter(state, 'polling');
   const line = `prepared at ${turn.elapsed()}`;
   if (turn.stage === 'submit') return { kind: 'hand-over', at: 0, line };
   await turn.save(line);
@@ -356,7 +357,7 @@ export async function prepareStep(turn: Turn): Promise<Move | undefined> {
 }
 
 function beginReconciling(turn: Turn, since: number, landsUntil: number): void {
-  turn.state.phase = 'reconciling';
+  enter(turn.state, 'reconciling');
   turn.state.reconciliation = { since, landsUntil, absent: 0, unanswered: 0 };
 }
 
