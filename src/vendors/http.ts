@@ -134,8 +134,6 @@ export class HttpClient<Account> implements VendorHttp {
 
   async #exchange<Reply>(request: HttpRequest<Reply>, credential: Credential | undefined): Promise<RawReply> {
     const timeoutMs = request.timeoutMs ?? defaultTimeoutMs;
-    // One bound for all of it: ky's own timeout ends with the headers, and a body can drip for ever.
-    const timeout = AbortSignal.timeout(timeoutMs);
     let url: URL;
     try {
       url = this.#url(request);
@@ -143,6 +141,16 @@ export class HttpClient<Account> implements VendorHttp {
       throw new VendorRejectedError('the request has no valid address; check the base URL of the account', { cause });
     }
     const extra = request.body === undefined ? undefined : await request.body();
+    // One bound for all of it: ky's own timeout ends with the headers, and a body can drip for ever.
+    const end = new AbortController();
+    let isLate = false;
+    const timer = setTimeout(() => {
+      isLate = true;
+      end.abort();
+    }, timeoutMs);
+    const onAbort = (): void => end.abort();
+    request.signal?.addEventListener('abort', onAbort, { once: true });
+    if (request.signal?.aborted === true) end.abort();
     try {
       const init = {
         method: request.method,
@@ -153,7 +161,6 @@ export class HttpClient<Account> implements VendorHttp {
           ...request.headers,
         },
         redirect: 'manual',
-        signal: request.signal === undefined ? timeout : AbortSignal.any([timeout, request.signal]),
       } as const;
       const response = await (extra === undefined
         ? ky(url, {
@@ -162,14 +169,21 @@ export class HttpClient<Account> implements VendorHttp {
             retry: 0,
             timeout: false,
             throwHttpErrors: false,
+            // The signal goes past ky, which would combine it with one of its own for every request.
+            fetch: (input, options) => fetch(input, { ...options, signal: end.signal }),
           })
         : // ky clones every request, and the clone of a stream keeps all of it in memory.
-          fetch(url, { ...init, body: extra.body as NonNullable<RequestInit['body']>, duplex: 'half' }));
+          fetch(url, {
+            ...init,
+            signal: end.signal,
+            body: extra.body as NonNullable<RequestInit['body']>,
+            duplex: 'half',
+          }));
       const text = await readText(response, request.maxBytes ?? defaultMaxBytes);
       return { status: response.status, headers: response.headers, text };
     } catch (cause) {
       if (cause instanceof JobferryError) throw cause;
-      if (timeout.aborted) {
+      if (isLate) {
         throw new VendorUnavailableError(`${where(request)} did not answer within ${timeoutMs} ms`, {
           taken: 'maybe',
           cause,
@@ -180,6 +194,9 @@ export class HttpClient<Account> implements VendorHttp {
         taken: code !== undefined && neverConnected.has(code) ? 'no' : 'maybe',
         cause,
       });
+    } finally {
+      clearTimeout(timer);
+      request.signal?.removeEventListener('abort', onAbort);
     }
   }
 
@@ -335,6 +352,8 @@ async function readText(response: Response, maxBytes: number): Promise<string> {
     throw tooLarge(maxBytes, response.status);
   }
   if (response.body === null) return '';
+  // A length that was announced and is within bounds is kept to by HTTP itself; only what is unpacked here can grow.
+  if (announced > 0 && response.headers.get('content-encoding') === null) return response.text();
   const decoder = new TextDecoder();
   let text = '';
   let bytes = 0;

@@ -98,7 +98,8 @@ export async function pollStep(turn: Turn): Promise<Move | undefined> {
 function applyReport(job: VendorJob, report: VendorReport): void {
   delete job.missingSince;
   job.status = report.status;
-  if (report.vendorStatus === undefined) delete job.vendorStatus;
+  // Kept only where it says more: a record waits in Redis as long as its vendor works.
+  if (report.vendorStatus === undefined || report.vendorStatus === report.status) delete job.vendorStatus;
   else job.vendorStatus = report.vendorStatus;
   if (report.progress === undefined) delete job.progress;
   else job.progress = report.progress;

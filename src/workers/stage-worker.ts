@@ -90,7 +90,6 @@ export class StageWorker {
         removeOnComplete: keep,
         removeOnFail: keep,
         autorun: false,
-        name: `jobferry-${stage}`,
       },
     );
     this.#worker.on('error', (error) => this.#onError(error));

@@ -378,7 +378,9 @@ function toVendorJob(ref: VendorRef): VendorJob {
     kind: ref.kind,
     status,
     ...(status === 'pending' || status === 'running' ? {} : { outcome: status }),
-    ...(ref.vendorStatus === undefined ? {} : { vendorStatus: ref.vendorStatus }),
+    ...(ref.vendorStatus === undefined || ref.vendorStatus === (ref.status ?? 'pending')
+      ? {}
+      : { vendorStatus: ref.vendorStatus }),
     ...(ref.extra === undefined ? {} : { extra: ref.extra }),
     ...(ref.result === undefined ? {} : { result: ref.result }),
     ...(ref.error === undefined ? {} : { error: { ...ref.error, message: redactText(ref.error.message) } }),
