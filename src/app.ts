@@ -63,6 +63,7 @@ export async function runWorkers(options: RunWorkersOptions): Promise<RunningWor
       options.onEvent?.(event);
     },
     reconcile: { ...defaultReconcile, ...config.reconcile },
+    ambiguity: config.ambiguity,
     checkpoint: options.checkpoint ?? (() => undefined),
     clock: systemClock,
     logger,

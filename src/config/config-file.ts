@@ -49,6 +49,15 @@ export const configFile = z.strictObject({
         .describe('The largest result that is downloaded, bytes.'),
     })
     .prefault({}),
+  ambiguity: z
+    .record(
+      z.string().regex(/^[a-z0-9-]+\.[A-Za-z0-9.]+$/, 'names an operation: <vendor>.<operation>'),
+      z.enum(['settle', 'wait']),
+    )
+    .default({})
+    .describe(
+      'What happens when nobody can tell whether the vendor took a submit, per operation: `settle` ends it as unconfirmed (the default), `wait` keeps it until somebody runs `jobferry resolve`, or its deadline.',
+    ),
   reconcile: z
     .strictObject({
       absenceMs: z

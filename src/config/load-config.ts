@@ -26,6 +26,7 @@ export interface Config {
   retention: ConfigFile['retention'];
   maxResultBytes: number;
   reconcile: ConfigFile['reconcile'];
+  ambiguity: ConfigFile['ambiguity'];
 }
 
 const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'];
@@ -62,6 +63,7 @@ export function loadConfig(env: Environment, adapters: readonly VendorAdapter[],
     retention: file.retention,
     maxResultBytes: file.results.maxBytes,
     reconcile: file.reconcile,
+    ambiguity: file.ambiguity,
   };
   if (faults.length > 0) throw new ConfigError(faults);
   return Object.freeze(config);

@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import type { Json, JsonObject } from './json.ts';
+import { readRun } from './run-id.ts';
 import { outcomes, type SubmissionState, type VendorJob } from './submission.ts';
 
 const jsonValue: z.ZodType<Json> = z.json();
@@ -14,6 +15,7 @@ const errorInfo = z.object({
 /** The `data` of a completion event: how one submission ended. */
 export const completionData = z.object({
   submissionId: z.string(),
+  retryOf: z.string().optional().describe('the event id of the first run, where a person started the submission anew'),
   vendor: z.string(),
   operation: z.string(),
   account: z.string(),
@@ -70,6 +72,7 @@ export interface EventSubject {
 export function buildCompletionEvent(state: SubmissionState, subject: EventSubject): CompletionEvent {
   const settled = state.settled;
   if (settled === undefined) throw new Error(`submission ${state.id} is not settled`);
+  const { first } = readRun(state.id);
   const completed = state.jobs.map((job) => job.completedAt).filter((at) => at !== undefined);
   return {
     specversion: '1.0',
@@ -81,6 +84,7 @@ export function buildCompletionEvent(state: SubmissionState, subject: EventSubje
     datacontenttype: 'application/json',
     data: {
       submissionId: state.id,
+      ...(first === state.id ? {} : { retryOf: `${subject.vendor}.${first}` }),
       vendor: subject.vendor,
       operation: subject.operation,
       account: subject.account,

@@ -25,7 +25,9 @@ export function describeState(state: SubmissionState): string {
     case 'intended':
       return 'being sent';
     case 'reconciling':
-      return 'finding out whether the vendor took it';
+      return state.awaitsDecision === undefined
+        ? 'finding out whether the vendor took it'
+        : 'waiting for a person to decide: it is not known whether the vendor took it';
     case 'accepted':
       return 'accepted, being prepared';
     case 'polling': {

@@ -90,6 +90,9 @@ export interface Intent {
   fingerprint: string;
 }
 
+/** What a person decided about a submit whose fate is unknown. */
+export type Resolution = { kind: 'adopt'; vendorJobId: string } | { kind: 'resend' } | { kind: 'give-up' };
+
 /** What reconciling knows so far. */
 export interface Reconciliation {
   /** When the submit was seen to fail, or, where nobody saw it, when it was about to be made; epoch ms. */
@@ -136,6 +139,9 @@ export interface SubmissionState {
   notBefore?: number;
   /** When confirming began, for its grace period. */
   confirmingSince?: number;
+  /** Set while a submit of unknown fate waits for a person: why it could not be told. */
+  awaitsDecision?: string;
+  resolution?: Resolution;
   /** When a caller asked for it to be canceled. */
   cancelRequestedAt?: number;
   /** The last thing that went wrong, for the event if time runs out. */

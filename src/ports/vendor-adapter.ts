@@ -275,6 +275,8 @@ export interface Operation<Account = any, Input = any> {
    * @throws InvalidSubmissionError for input that can never work
    */
   preflight?(context: StepContext<Account, Input>): Promise<Json | undefined>;
+  /** Which look-up asks for a vendor job that a person adopts; the adapter's first when left out. */
+  readonly jobKind?: string;
   /** True where `submit` makes no request and only names vendor jobs that run already. */
   readonly adopts?: boolean;
   /** One request that starts work. */

@@ -4,12 +4,20 @@ import type * as z from 'zod';
 import { InvalidSubmissionError, RedisUnavailableError } from '../core/errors.ts';
 import type { Fault, JsonObject } from '../core/json.ts';
 import type { PollOptions } from '../core/poll-schedule.ts';
+import { readRun } from '../core/run-id.ts';
+import type { Resolution } from '../core/submission.ts';
 import type { VendorAdapter } from '../ports/vendor-adapter.ts';
 import { openFailFastConnection, parseRedisUrl, type RedisConnection, type RedisTarget } from '../queues/connection.ts';
 import { isNumberedId, whyJobIdIsUnsafe } from '../queues/job-ids.ts';
 import { defaultPrefix, stageQueue } from '../queues/names.ts';
 import { openQueue } from '../queues/open-queue.ts';
-import { SubmissionReader, type CancelResult, type SubmissionStatus } from '../queues/submission-reader.ts';
+import {
+  SubmissionReader,
+  type CancelResult,
+  type ResolveResult,
+  type RetryResult,
+  type SubmissionStatus,
+} from '../queues/submission-reader.ts';
 import { parseSubmitJob, toFaults } from '../queues/submit-job.ts';
 
 /** What a caller submits. */
@@ -145,6 +153,20 @@ export class Producer<V extends Vendors> {
     return bounded(this.#reader.cancel(vendor, submissionId, Date.now()));
   }
 
+  /** Carries a person's decision to a submission of unknown fate that waits for one. */
+  async resolve(
+    vendor: Extract<keyof V, string>,
+    submissionId: string,
+    resolution: Resolution,
+  ): Promise<ResolveResult> {
+    return bounded(this.#reader.resolve(vendor, submissionId, resolution));
+  }
+
+  /** Starts a settled submission anew under a new id, `…#2`, linked to the first by its event. */
+  async retry(vendor: Extract<keyof V, string>, submissionId: string): Promise<RetryResult> {
+    return bounded(this.#reader.retry(vendor, submissionId, () => this.#queue(vendor)));
+  }
+
   /** Lets go of Redis; what was submitted stays. */
   async close(): Promise<void> {
     await Promise.allSettled([...[...this.#queues.values()].map((queue) => queue.close()), this.#reader.close()]);
@@ -183,6 +205,8 @@ export class Producer<V extends Vendors> {
     if (unsafe !== undefined) faults.push({ path: prefixed('id'), message: `${JSON.stringify(id)} ${unsafe}` });
     else if (id !== undefined && isNumberedId(id, vendor)) {
       faults.push({ path: prefixed('id'), message: `${JSON.stringify(id)} has the form that jobs without an id get` });
+    } else if (id !== undefined && readRun(id).run > 1) {
+      faults.push({ path: prefixed('id'), message: `${JSON.stringify(id)} has the form that a retry gets` });
     }
     const parsed = parseSubmitJob(data, Object.keys(this.#vendors));
     if (!parsed.ok) faults.push(...parsed.faults.map((fault) => ({ ...fault, path: prefixed(fault.path) })));

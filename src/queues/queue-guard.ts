@@ -44,9 +44,10 @@ export class QueueGuard {
   }
 
   /**
-   * Puts jobs back into line that were stored while the queue was damaged: the add failed half-way, after the job and
-   * before its place in a list, so its caller saw an error, and an add under the same id counts as done.
-   * Walks the queue's keys, so it is only for after a repair. Not in a cluster, whose keys can not be walked from here.
+   * Puts jobs back into line that exist and have no place in any list: their add failed half-way because the queue was
+   * damaged, or something outside took them out of line. An add under the same id counts as done, so nobody else would.
+   * Walks the queue's keys, so it is for after a repair and now and then. Not in a cluster, whose keys can not be
+   * walked from here.
    * @returns how many were put back.
    */
   async restoreOrphans(): Promise<number> {
@@ -71,9 +72,14 @@ export class QueueGuard {
     let restored = 0;
     for (const id of found) {
       if (id.includes(':') || id.startsWith('jobferry.') || internalKeys.some((key) => key.name === id)) continue;
-      restored += await redis.jobferryRestore(`${this.#base}${id}`, `${this.#base}wait`, `${this.#base}marker`, id);
+      restored += await redis.jobferryRestore(`${this.#base}${id}`, this.#base, id);
     }
     return restored;
+  }
+
+  /** True for one caller at a time, for `holdMs`: what all workers would do needs to be done once. */
+  async takeSweep(holdMs: number): Promise<boolean> {
+    return (await this.#redis.set(`${this.#base}jobferry.sweep`, '1', 'PX', holdMs, 'NX')) === 'OK';
   }
 
   /** A lifted job has been answered. */
@@ -144,12 +150,19 @@ end
 return lifted`,
   },
   jobferryRestore: {
-    numberOfKeys: 3,
+    numberOfKeys: 1,
     lua: `
-local job = redis.call('HMGET', KEYS[1], 'data', 'opts', 'processedOn', 'finishedOn')
-if not job[1] or not job[2] or job[3] or job[4] then return 0 end
-redis.call('LPUSH', KEYS[2], ARGV[1])
-redis.call('ZADD', KEYS[3], 0, '0')
+local base, id = ARGV[1], ARGV[2]
+local job = redis.call('HMGET', KEYS[1], 'data', 'opts', 'finishedOn')
+if not job[1] or not job[2] or job[3] or redis.call('EXISTS', KEYS[1] .. ':lock') == 1 then return 0 end
+for _, list in ipairs({ 'wait', 'active', 'paused' }) do
+  if redis.call('LPOS', base .. list, id) then return 0 end
+end
+for _, set in ipairs({ 'delayed', 'prioritized', 'completed', 'failed', 'waiting-children' }) do
+  if redis.call('ZSCORE', base .. set, id) then return 0 end
+end
+redis.call('LPUSH', base .. 'wait', id)
+redis.call('ZADD', base .. 'marker', 0, '0')
 return 1`,
   },
   jobferryWake: {
@@ -169,7 +182,7 @@ function escapeGlob(text: string): string {
 }
 
 interface GuardCommands {
-  jobferryRestore(job: string, wait: string, marker: string, id: string): Promise<number>;
+  jobferryRestore(job: string, base: string, id: string): Promise<number>;
   jobferryLift(place: string, base: string, ...ids: string[]): Promise<number>;
   jobferryWake(delayed: string, marker: string, now: number, toleranceMs: number): Promise<number>;
 }

@@ -1,4 +1,4 @@
-import type { SubmissionState } from '../core/submission.ts';
+import type { Resolution, SubmissionState } from '../core/submission.ts';
 import type { RedisConnection } from './connection.ts';
 
 /** How many lines of a submission's log are kept. */
@@ -114,6 +114,20 @@ export class RecordStore {
     return ({ 0: 'marked', 1: 'active', 2: 'over' } as const)[code as 0 | 1 | 2] ?? 'missing';
   }
 
+  /**
+   * Leaves a person's decision with a submission that waits for one.
+   * @returns `marked` when the job may be promoted, `active` when a worker holds it at the moment, `not-waiting` when it
+   * waits for no decision, `missing` when there is no such job.
+   */
+  async resolve(address: JobAddress, resolution: Resolution): Promise<'marked' | 'active' | 'not-waiting' | 'missing'> {
+    const code = await this.#redis.jobferryResolve(
+      this.#jobKey(address),
+      this.#key(address, ':lock'),
+      JSON.stringify(resolution),
+    );
+    return ({ 0: 'marked', 1: 'active', 2: 'not-waiting' } as const)[code as 0 | 1 | 2] ?? 'missing';
+  }
+
   /** The stored record of a job as text, or null when there is none. */
   async read(address: JobAddress): Promise<string | null> {
     return this.#redis.hget(this.#jobKey(address), 'progress');
@@ -182,6 +196,16 @@ if cancel then
 end
 return 1`,
   },
+  jobferryResolve: {
+    numberOfKeys: 2,
+    lua: `
+local progress = redis.call('HGET', KEYS[1], 'progress')
+if not progress then return -1 end
+if redis.call('EXISTS', KEYS[2]) == 1 then return 1 end
+if not string.find(progress, '"awaitsDecision":', 1, true) or string.find(progress, '"settled":', 1, true) then return 2 end
+redis.call('HSET', KEYS[1], 'progress', string.sub(progress, 1, -2) .. ',"resolution":' .. ARGV[1] .. '}')
+return 0`,
+  },
   jobferryCancel: {
     numberOfKeys: 2,
     lua: `
@@ -228,4 +252,5 @@ interface RecordCommands {
     keep: number,
   ): Promise<number>;
   jobferryCancel(job: string, lock: string, at: number): Promise<number>;
+  jobferryResolve(job: string, lock: string, resolution: string): Promise<number>;
 }

@@ -1,6 +1,13 @@
 import { Job, type Queue } from 'bullmq';
 import { describeState } from '../core/describe.ts';
-import { overallProgress, readCancelRequest, readState, type SubmissionState } from '../core/submission.ts';
+import { nameRun, readRun } from '../core/run-id.ts';
+import {
+  overallProgress,
+  readCancelRequest,
+  readState,
+  type Resolution,
+  type SubmissionState,
+} from '../core/submission.ts';
 import type { RedisConnection } from './connection.ts';
 import { isNumberedId, pollJobId } from './job-ids.ts';
 import { stageQueue, type Stage } from './names.ts';
@@ -29,6 +36,10 @@ export interface SubmissionStatus {
   /** The last lines of its log, oldest first. */
   log: string[];
 }
+
+export type ResolveResult = 'resolved' | 'busy' | 'not-waiting' | 'unknown';
+
+export type RetryResult = { kind: 'started'; submissionId: string } | { kind: 'not-over' } | { kind: 'unknown' };
 
 export type CancelResult = 'requested' | 'already-over' | 'unknown';
 
@@ -78,6 +89,49 @@ export class SubmissionReader {
       }
     }
     return isOver ? 'already-over' : 'unknown';
+  }
+
+  /**
+   * Carries a person's decision to a submission whose submit nobody could settle, where the configuration lets it wait.
+   */
+  async resolve(vendor: string, submissionId: string, resolution: Resolution): Promise<ResolveResult> {
+    for (const { stage, jobId } of places(vendor, submissionId)) {
+      const result = await this.#store.resolve({ queue: stageQueue(vendor, stage), jobId }, resolution);
+      if (result === 'missing') continue;
+      if (result === 'active') return 'busy';
+      if (result === 'not-waiting') return 'not-waiting';
+      const job = await Job.fromId(this.#queue(vendor, stage), jobId);
+      await job?.promote().catch(() => undefined);
+      return 'resolved';
+    }
+    return 'unknown';
+  }
+
+  /**
+   * Starts a settled submission anew, as a submission of its own: `invoice-7` becomes `invoice-7#2`, whose event names
+   * the first.
+   * @param writer - opens the submit queue for writing.
+   */
+  async retry(vendor: string, submissionId: string, writer: (queue: string) => Queue): Promise<RetryResult> {
+    for (const { stage, jobId } of places(vendor, submissionId)) {
+      const job = await Job.fromId(this.#queue(vendor, stage), jobId);
+      const state = job === undefined ? undefined : readState(job.progress);
+      if (job === undefined || state === undefined) continue;
+      if (state.settled === undefined) return { kind: 'not-over' };
+      const { first, run } = readRun(submissionId);
+      for (let next = run + 1; next < run + 1_000; next += 1) {
+        const anew = nameRun(first, next);
+        if ((await Promise.all(places(vendor, anew).map((place) => this.#exists(vendor, place)))).some(Boolean))
+          continue;
+        await writer(stageQueue(vendor, 'submit')).add(job.name, job.data, { jobId: anew });
+        return { kind: 'started', submissionId: anew };
+      }
+    }
+    return { kind: 'unknown' };
+  }
+
+  async #exists(vendor: string, place: { stage: Stage; jobId: string }): Promise<boolean> {
+    return this.#store.exists({ queue: stageQueue(vendor, place.stage), jobId: place.jobId });
   }
 
   async close(): Promise<void> {

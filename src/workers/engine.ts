@@ -73,6 +73,8 @@ export interface Engine {
   /** Puts a completion event on a queue under an id that makes a second delivery no second job. */
   deliver(queue: string, event: CompletionEvent): Promise<void>;
   reconcile: ReconcileOptions;
+  /** By `<vendor>.<operation>`: whether a submit that can not be settled waits for a person. */
+  ambiguity: Readonly<Record<string, 'settle' | 'wait'>>;
   /** Called between two writes, at the places where a death would hurt most; for tests of just that. */
   checkpoint(point: Checkpoint): Promise<void> | void;
   clock: Clock;

@@ -34,6 +34,9 @@ const lockDurationMs = 5_000;
 const stalledIntervalMs = 1_500;
 const guardIntervalMs = 3_000;
 const overdueToleranceMs = 3_000;
+const sweepIntervalMs = 10_000;
+/** Looking for jobs without a place walks all keys of a queue: once in so many sweeps, five minutes. */
+const orphanSweeps = 30;
 /** How long a poll job may stay without its record before it counts as an orphan. */
 const orphanAfterMs = 600_000;
 /** How long requests may go on after a shutdown began: a submit that is cut off is one whose fate is unknown. */
@@ -52,6 +55,7 @@ export class StageWorker {
   readonly #vendor: VendorRuntime;
   readonly #logger: Logger;
   readonly #queueName: string;
+  readonly #queue: Queue;
   readonly #pollQueue: Queue;
   readonly #worker: Worker;
   readonly #guard: QueueGuard;
@@ -59,6 +63,7 @@ export class StageWorker {
   readonly #turns = new Set<AbortController>();
   #isShuttingDown = false;
   #guarding: Promise<void> | undefined;
+  #sweeps = 0;
   #guardTimer: NodeJS.Timeout;
   #lastErrorAt = 0;
   #lastError = '';
@@ -71,8 +76,10 @@ export class StageWorker {
     this.#queueName = stageQueue(this.vendorName, stage);
     this.#logger = engine.logger.child({ vendor: this.vendorName, stage });
     const { connection, prefix } = options;
-    this.#pollQueue = openQueue(stageQueue(this.vendorName, 'poll'), connection, prefix);
-    this.#pollQueue.on('error', (error) => this.#onError(error));
+    this.#queue = openQueue(this.#queueName, connection, prefix);
+    this.#pollQueue =
+      stage === 'poll' ? this.#queue : openQueue(stageQueue(this.vendorName, 'poll'), connection, prefix);
+    for (const queue of new Set([this.#queue, this.#pollQueue])) queue.on('error', (error) => this.#onError(error));
     this.#guard = new QueueGuard(connection, prefix, this.#queueName);
     const keep = { age: options.keepSeconds };
     this.#worker = new TolerantWorker(
@@ -121,7 +128,7 @@ export class StageWorker {
     await this.#worker.close();
     clearTimeout(cutOff);
     await this.#guarding;
-    await this.#pollQueue.close();
+    await Promise.all([...new Set([this.#queue, this.#pollQueue])].map((queue) => queue.close()));
   }
 
   async #process(job: Job, token: string | undefined, signal: AbortSignal | undefined): Promise<string> {
@@ -214,6 +221,7 @@ export class StageWorker {
       pollAddress,
       token,
       signal,
+      operationName: job.name,
       request: again.request,
       logger,
       state,
@@ -398,11 +406,32 @@ export class StageWorker {
         if (this.stage === 'submit') await this.#refuseMisplaced(misplaced);
         await this.#guard.forget(misplaced.jobId);
       }
+      await this.#sweep();
       const overdueMs = await this.#guard.wake(Date.now(), overdueToleranceMs);
       if (overdueMs > 4 * overdueToleranceMs) this.#logger.warn({ overdueMs }, 'jobs are overdue');
     } catch (error) {
       this.#onError(error);
     }
+  }
+
+  /**
+   * Brings back submissions that have no job that will run: jobs that something made `failed`, which nothing of ours
+   * does, and jobs that are in no list.
+   */
+  async #sweep(): Promise<void> {
+    if (this.#isShuttingDown || !(await this.#guard.takeSweep(sweepIntervalMs))) return;
+    for (const job of (await this.#queue.getFailed(0, 99)).filter((one) => one !== undefined)) {
+      this.#logger.warn(
+        { jobId: job.id, reason: redactText(clip(job.failedReason ?? '', 300)) },
+        'a failed job is taken up again',
+      );
+      // Another worker may have been quicker.
+      await job.retry('failed').catch(() => undefined);
+    }
+    this.#sweeps += 1;
+    if (this.#sweeps % orphanSweeps !== 0) return;
+    const restored = await this.#guard.restoreOrphans();
+    if (restored > 0) this.#logger.warn({ restored }, 'jobs without a place in line were put back');
   }
 
   async #refuseMisplaced(misplaced: MisplacedJob): Promise<string> {

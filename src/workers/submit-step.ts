@@ -5,7 +5,7 @@ import { StepFailedError, toErrorInfo, VendorThrottledError, VendorUnavailableEr
 import { backoffMs, floorHint, nextPollAt } from '../core/poll-schedule.ts';
 import { redactText } from '../core/redact.ts';
 import { enter } from '../core/state-machine.ts';
-import { isOver, type ErrorInfo, type VendorJob } from '../core/submission.ts';
+import { isOver, type ErrorInfo, type Resolution, type VendorJob } from '../core/submission.ts';
 import type { ReconcileReply, ResendSafety, SubmitReply, VendorRef } from '../ports/vendor-adapter.ts';
 import { TurnLostError, type Move, type Turn } from './turn.ts';
 
@@ -160,7 +160,7 @@ async function reconcile(turn: Turn): Promise<Move | undefined> {
   const move = await reconcileOnce(turn);
   if (!isLast || move?.kind !== 'again') return move;
   const allowed = describeDuration(state.deadlineAt - state.enqueuedAt);
-  return unconfirmed(turn, `the deadline of ${allowed} passed before it could be found out`);
+  return settleUnconfirmed(turn, `the deadline of ${allowed} passed before it could be found out`);
 }
 
 async function reconcileOnce(turn: Turn): Promise<Move | undefined> {
@@ -168,6 +168,7 @@ async function reconcileOnce(turn: Turn): Promise<Move | undefined> {
   const now = turn.now();
   const known = (state.reconciliation ??= { since: now, landsUntil: now, absent: 0, unanswered: 0 });
   const mayStillLand = now < known.landsUntil;
+  if (state.resolution !== undefined) return resolve(turn, state.resolution);
   // A worker that lost its lock while the vendor answered hands its acceptance over all the same.
   if (turn.stage === 'submit' && (await isHandedOver(turn))) return { kind: 'duplicate' };
   switch (safetyOf(turn)) {
@@ -250,7 +251,44 @@ async function resend(turn: Turn, why: string): Promise<Move | undefined> {
   return { kind: 'again', at, line: `sending again: ${why}` };
 }
 
+/** A person decided. */
+async function resolve(turn: Turn, resolution: Resolution): Promise<Move | undefined> {
+  const { state, request, vendor } = turn;
+  delete state.awaitsDecision;
+  delete state.resolution;
+  turn.logger.info({ resolution: resolution.kind }, 'a person resolved the submission');
+  switch (resolution.kind) {
+    case 'adopt': {
+      const kind = request.operation.jobKind ?? Object.keys(vendor.adapter.lookups)[0] ?? '';
+      return accept(
+        turn,
+        { jobs: [{ id: resolution.vendorJobId, kind }] },
+        `adopted by a person at ${turn.elapsed()}: ${resolution.vendorJobId}`,
+      );
+    }
+    case 'resend':
+      delete state.doubts;
+      enter(state, 'received');
+      delete state.reconciliation;
+      await turn.save(`sent again by a person's decision at ${turn.elapsed()}`);
+      return undefined;
+    case 'give-up':
+      return settleUnconfirmed(turn, 'a person gave it up');
+  }
+}
+
+/** It can not be told. Whether that ends the submission or waits for a person is configured per operation. */
 async function unconfirmed(turn: Turn, why: string): Promise<Move | undefined> {
+  const { state, engine, vendor, operationName } = turn;
+  const waits = engine.ambiguity[`${vendor.adapter.name}.${operationName}`] === 'wait';
+  if (!waits || turn.now() >= state.deadlineAt) return settleUnconfirmed(turn, why);
+  const isNews = state.awaitsDecision === undefined;
+  state.awaitsDecision = why;
+  const line = `waiting at ${turn.elapsed()} for \`jobferry resolve ${vendor.adapter.name} ${state.id}\`: ${why}`;
+  return { kind: 'again', at: state.deadlineAt, ...(isNews ? { line } : {}) };
+}
+
+async function settleUnconfirmed(turn: Turn, why: string): Promise<Move | undefined> {
   const cause = turn.state.lastError;
   return giveUp(turn, 'unconfirmed', {
     code: 'submit_ambiguous',

@@ -40,6 +40,7 @@ export class Turn {
   readonly pollAddress: JobAddress;
   readonly token: string;
   readonly signal: AbortSignal;
+  readonly operationName: string;
   readonly request: SubmissionRequest;
   readonly logger: Logger;
   state: SubmissionState;
@@ -47,7 +48,17 @@ export class Turn {
   constructor(
     init: Pick<
       Turn,
-      'engine' | 'vendor' | 'stage' | 'address' | 'pollAddress' | 'token' | 'signal' | 'request' | 'logger' | 'state'
+      | 'engine'
+      | 'vendor'
+      | 'stage'
+      | 'address'
+      | 'pollAddress'
+      | 'token'
+      | 'signal'
+      | 'operationName'
+      | 'request'
+      | 'logger'
+      | 'state'
     >,
   ) {
     this.engine = init.engine;
@@ -57,6 +68,7 @@ export class Turn {
     this.pollAddress = init.pollAddress;
     this.token = init.token;
     this.signal = init.signal;
+    this.operationName = init.operationName;
     this.request = init.request;
     this.logger = init.logger;
     this.state = init.state;
@@ -86,7 +98,17 @@ export class Turn {
 
   /** Writes the outcome, which never changes again; its event follows. */
   async settle(outcome: Outcome, error: ErrorInfo | null): Promise<Move> {
-    const { intent: _i, snapshot: _s, reconciliation: _r, doubts: _d, carry: _c, lastError: _l, ...kept } = this.state;
+    const {
+      intent: _i,
+      snapshot: _s,
+      reconciliation: _r,
+      doubts: _d,
+      awaitsDecision: _a,
+      resolution: _n,
+      carry: _c,
+      lastError: _l,
+      ...kept
+    } = this.state;
     this.state = { ...kept, phase: 'settled', settled: { outcome, error, at: this.now() } };
     await this.save(`${outcome} at ${this.elapsed()}${error === null ? '' : `: ${error.code}: ${error.message}`}`);
     this.logger.info(

@@ -21,7 +21,11 @@ export interface KnowhereRig {
 export async function startKnowhere(
   options: HarnessOptions & { dialect?: 'doc' | 'impl'; speed?: number } = {},
 ): Promise<KnowhereRig> {
-  const sandbox = await startSandbox({ dialect: options.dialect ?? 'impl', speed: options.speed ?? 50 });
+  const sandbox = await startSandbox({
+    vendors: ['knowhere'],
+    dialect: options.dialect ?? 'impl',
+    speed: options.speed ?? 50,
+  });
   const harness = await Harness.start({
     ...options,
     env: { KNOWHERE_API_KEY: 'sk_test', KNOWHERE_BASE_URL: sandbox.knowhereUrl, ...options.env },
