@@ -1,0 +1,31 @@
+import { startSandbox, type Sandbox } from '../../vendor-sandbox/index.ts';
+import { exitCodes } from '../exit-codes.ts';
+import { listenNear } from '../ports-in-use.ts';
+import { untilSignal } from '../shutdown.ts';
+
+const usualPort = 4_010;
+
+export async function sandbox(flags: { port?: number; speed: number; dialect?: 'doc' | 'impl' }): Promise<number> {
+  const { server, isElsewhere } = await listenNear('--port', flags.port, usualPort, (port) =>
+    startSandbox({ port, speed: flags.speed, ...(flags.dialect === undefined ? {} : { dialect: flags.dialect }) }),
+  );
+  const signal = untilSignal();
+  const lines = [
+    ...(isElsewhere ? [`Port ${usualPort} is taken, so this is ${server.port}.`] : []),
+    ...describeSandbox(server),
+    'Any key that begins with sk_ is good. Faults, limits and the ledger: docs/sandbox.md',
+  ];
+  process.stdout.write(`${lines.join('\n')}\n`);
+  await signal;
+  await server.close();
+  return exitCodes.ok;
+}
+
+function describeSandbox(server: Sandbox): string[] {
+  const rows = [
+    ...server.vendors.map((vendor) => [`${vendor.toUpperCase()}_BASE_URL`, server.baseUrl(vendor)] as const),
+    ['control', `${server.url}/_control`] as const,
+  ];
+  const width = Math.max(...rows.map(([name]) => name.length));
+  return rows.map(([name, url]) => `${name.padEnd(width)}  ${url}`);
+}

@@ -1,0 +1,117 @@
+import { readFileSync } from 'node:fs';
+import { text } from 'node:stream/consumers';
+import { loadConfig, requireRedis, type Config } from '../../config/load-config.ts';
+import type { JsonObject } from '../../core/json.ts';
+import { defaultResultQueue } from '../../queues/names.ts';
+import { adapters } from '../../vendors/catalogue.ts';
+import { CommandError, exitCodes } from '../exit-codes.ts';
+import { EventReader, followSubmission } from '../follow-submission.ts';
+import { openProducer } from '../open-producer.ts';
+import { findOperation } from '../operation-name.ts';
+import { complain } from '../report-error.ts';
+import { openWaitView } from '../wait-view.ts';
+
+export interface SubmitFlags {
+  input: string;
+  id?: string;
+  account?: string;
+  metadata?: unknown;
+  poll?: unknown;
+  replyTo?: string;
+  wait?: boolean;
+  json?: boolean;
+}
+
+/** Enqueues one submission and, when asked to, follows it to its end. */
+export async function submit(name: string, flags: SubmitFlags): Promise<number> {
+  const { adapter, operationName } = findOperation(name);
+  const config = loadConfig(process.env, adapters);
+  requireRedis(config);
+  const input = await readInput(flags.input);
+  const producer = openProducer(config);
+  try {
+    const submitted = await producer.submit(adapter.name, operationName, {
+      input,
+      ...(flags.id === undefined ? {} : { id: flags.id }),
+      ...(flags.account === undefined ? {} : { account: flags.account }),
+      ...(flags.metadata === undefined ? {} : { metadata: flags.metadata as JsonObject }),
+      ...(flags.poll === undefined ? {} : { poll: flags.poll as object }),
+      ...(flags.replyTo === undefined ? {} : { replyTo: flags.replyTo }),
+    });
+    if (flags.wait !== true) {
+      const line = flags.json === true ? JSON.stringify(submitted) : submitted.submissionId;
+      process.stdout.write(`${line}\n`);
+      return exitCodes.ok;
+    }
+    return await wait(config, adapter.name, submitted.submissionId, flags, (vendor, id) => producer.status(vendor, id));
+  } finally {
+    await producer.close();
+  }
+}
+
+async function readInput(source: string): Promise<unknown> {
+  let json: string;
+  try {
+    json = source === '-' ? await text(process.stdin) : readFileSync(source, 'utf8');
+  } catch (error) {
+    const reasons: Record<string, string> = { ENOENT: 'there is no such file', EISDIR: 'it is a folder' };
+    const { code = 'error' } = error as NodeJS.ErrnoException;
+    throw new CommandError(exitCodes.badInput, `--input: ${source} can not be read: ${reasons[code] ?? code}`);
+  }
+  try {
+    return JSON.parse(json.replace(/^\uFEFF/, '')) as unknown;
+  } catch (error) {
+    const place = source === '-' ? 'standard input' : source;
+    throw new CommandError(exitCodes.badInput, `--input: ${place} is no JSON: ${(error as Error).message}`);
+  }
+}
+
+type ReadStatus = Parameters<typeof followSubmission>[0]['status'];
+
+async function wait(
+  config: Config,
+  vendor: string,
+  submissionId: string,
+  flags: SubmitFlags,
+  status: ReadStatus,
+): Promise<number> {
+  const stop = new AbortController();
+  let exitOnStop = 130;
+  const onSignal = (signal: NodeJS.Signals): void => {
+    exitOnStop = signal === 'SIGTERM' ? 143 : 130;
+    stop.abort();
+  };
+  process.on('SIGINT', onSignal);
+  process.on('SIGTERM', onSignal);
+  const events = new EventReader(requireRedis(config), config.prefix, flags.replyTo ?? defaultResultQueue);
+  const view = await openWaitView(submissionId, flags.json !== true && process.stdout.isTTY);
+  try {
+    const event = await followSubmission({
+      vendor,
+      submissionId,
+      status,
+      events,
+      onChange: (one) => view.change(one),
+      onTrouble: (reason) => view.trouble(reason),
+      signal: stop.signal,
+      account: flags.account,
+      metadata: flags.metadata as JsonObject | undefined,
+    });
+    if (event === undefined) {
+      view.stop();
+      complain(`${vendor} no longer knows submission ${submissionId}, and its event is gone: the outcome is not known`);
+      return exitCodes.notSucceeded;
+    }
+    view.end(event);
+    return event.data.outcome === 'succeeded' ? exitCodes.ok : exitCodes.notSucceeded;
+  } catch (error) {
+    view.stop();
+    if (!stop.signal.aborted) throw error;
+    complain(`no longer waiting; the submission goes on: jobferry status ${vendor} ${submissionId}`);
+    return exitOnStop;
+  } finally {
+    process.off('SIGINT', onSignal);
+    process.off('SIGTERM', onSignal);
+    await events.close();
+  }
+}

@@ -1,0 +1,51 @@
+import type { JsonObject } from '../../core/json.ts';
+
+/** A document that `jobferry dev` sends. */
+export interface DemoSubmission {
+  /** Begins the submission id; the run's own suffix follows. */
+  name: string;
+  operation: string;
+  input: JsonObject;
+  /** True where the real vendor would only be bothered: what it shows is scripted in the sandbox. */
+  sandboxOnly?: boolean;
+}
+
+export interface VendorDemo {
+  /** What makes up an account at the sandbox. */
+  sandboxEnvironment(baseUrl: string): Record<string, string>;
+  submissions: readonly DemoSubmission[];
+}
+
+/** Per vendor: its account at the sandbox, and a few submissions that show its outcomes. */
+export const demoTable: Readonly<Record<string, VendorDemo>> = {
+  knowhere: {
+    sandboxEnvironment: (baseUrl) => ({ KNOWHERE_API_KEY: 'sk_sandbox', KNOWHERE_BASE_URL: baseUrl }),
+    submissions: [
+      { name: 'harbour-report', operation: 'parse', input: { sourceType: 'file', file: 'harbour-report.pdf' } },
+      {
+        name: 'packing-list',
+        operation: 'parse',
+        input: { sourceType: 'file', file: 'packing-list.md', download: true },
+      },
+      {
+        name: 'web-page',
+        operation: 'parse',
+        input: {
+          sourceType: 'url',
+          sourceUrl: 'https://www.w3.org/WAI/ER/tests/xhtml/testfiles/resources/pdf/dummy.pdf',
+        },
+      },
+      {
+        name: 'damaged-scan',
+        operation: 'parse',
+        input: { sourceType: 'url', sourceUrl: 'https://example.com/damaged-scan.pdf?sandbox=fail--INVALID_ARGUMENT' },
+        sandboxOnly: true,
+      },
+      // Refused by the worker, before any vendor hears of it.
+      { name: 'missing-file', operation: 'parse', input: { sourceType: 'file', file: 'missing.pdf' } },
+    ],
+  },
+};
+
+/** The sandbox is quick, so it is asked often; a real vendor gets the operation's own waits. */
+export const sandboxPoll = { initialDelayMs: 700, factor: 1.5, maxDelayMs: 3_000 };
