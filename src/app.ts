@@ -38,6 +38,9 @@ export interface RunningWorkers {
   close(): Promise<void>;
 }
 
+/** How long closing may take, ms; a worker's own drain is shorter. */
+const closeBoundMs = 8_500;
+
 /**
  * Builds the engine out of its rooms and starts workers. The one place that knows adapters, Redis and workers at once.
  */
@@ -96,8 +99,12 @@ export async function runWorkers(options: RunWorkersOptions): Promise<RunningWor
       };
     },
     async close() {
-      await Promise.all(workers.map((worker) => worker.close()));
-      await results.close();
+      const closing = (async (): Promise<void> => {
+        await Promise.all(workers.map((worker) => worker.close()));
+        await results.close();
+      })();
+      // With Redis away nothing can be handed back: locks run out, and other workers go on from what was saved.
+      await answersWithin(closing, closeBoundMs);
       await transfers.close();
       redis.disconnect();
     },

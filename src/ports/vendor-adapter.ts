@@ -131,9 +131,14 @@ export interface Transfers {
   openFile(path: string): Promise<OpenFile>;
   /**
    * PUTs a file to a link with exactly the given headers and no credentials of ours.
+   * @param link - `vendorUrl` is the account's base URL: a vendor on a private address may link to private storage.
    * @throws VendorUnavailableError, StepFailedError
    */
-  upload(link: { url: string; headers: Record<string, string> }, file: string, signal: AbortSignal): Promise<void>;
+  upload(
+    link: { url: string; headers: Record<string, string>; vendorUrl: string },
+    file: string,
+    signal: AbortSignal,
+  ): Promise<void>;
   /**
    * Streams a link into the artifacts folder and takes its SHA-256 on the way.
    * @throws LinkExpiredError, StepFailedError, VendorUnavailableError

@@ -24,6 +24,11 @@ import type {
 export const defaultTimeoutMs = 30_000;
 const defaultMaxBytes = 8 * 1024 * 1024;
 const renewBeforeMs = 60_000;
+/**
+ * A clone of a request reads its stream along and keeps all of it in memory. ky clones every request, and by the
+ * standard so does fetch, unless it is told to follow no redirect and has no window to ask.
+ */
+const uncloned = { redirect: 'error', window: null, duplex: 'half' } as const;
 /** Realms come from submissions, so their number has a bound. */
 const maxRealms = 1_000;
 
@@ -172,12 +177,11 @@ export class HttpClient<Account> implements VendorHttp {
             // The signal goes past ky, which would combine it with one of its own for every request.
             fetch: (input, options) => fetch(input, { ...options, signal: end.signal }),
           })
-        : // ky clones every request, and the clone of a stream keeps all of it in memory.
-          fetch(url, {
+        : fetch(url, {
             ...init,
+            ...uncloned,
             signal: end.signal,
             body: extra.body as NonNullable<RequestInit['body']>,
-            duplex: 'half',
           }));
       const text = await readText(response, request.maxBytes ?? defaultMaxBytes);
       return { status: response.status, headers: response.headers, text };

@@ -34,6 +34,13 @@ export function isPublicAddress(address: string): boolean {
   return ipaddr.process(address).range() === 'unicast';
 }
 
+/** True for a URL that names a private or loopback address, or this machine. */
+export function isPrivateUrl(url: string): boolean {
+  if (!URL.canParse(url)) return false;
+  const host = new URL(url).hostname.replace(/^\[|\]$/g, '');
+  return host === 'localhost' || (ipaddr.isValid(host) && !isPublicAddress(host));
+}
+
 /**
  * A DNS look-up for sockets that yields public addresses only. Checked where the connection is made, so a name that
  * changes its answer between check and use gains nothing.

@@ -11,14 +11,14 @@ import { redactText } from '../core/redact.ts';
 import type { Artifact, DownloadRequest, OpenFile, Transfers } from '../ports/vendor-adapter.ts';
 import { openFileBelow } from './files.ts';
 import { networkCode } from './http.ts';
-import { checkLink, publicLookup } from './public-address.ts';
+import { checkLink, isPrivateUrl, publicLookup } from './public-address.ts';
 
 export interface TransferOptions {
   /** The only folder that `file` inputs are read from. */
   filesDir: string | undefined;
   /** Where results go. */
   artifactsDir: string;
-  /** Lets downloads and uploads go to loopback and private addresses. */
+  /** Lets transfers go to loopback and private addresses. */
   allowPrivateUrls: boolean;
   /** The largest result that is kept, bytes. */
   maxResultBytes: number;
@@ -32,19 +32,24 @@ const maxRedirects = 5;
 export class FileTransfers implements Transfers {
   readonly #options: TransferOptions;
   readonly #agent: Agent;
+  /** For uploads to a vendor that is itself on a private address. */
+  readonly #privateAgent: Agent;
 
   constructor(options: TransferOptions) {
     this.#options = options;
     const idle = options.idleTimeoutMs ?? 30_000;
-    this.#agent = new Agent({
-      headersTimeout: idle,
-      bodyTimeout: idle,
-      connect: { timeout: 10_000, lookup: publicLookup(options.allowPrivateUrls) },
-    });
+    const open = (allowPrivate: boolean): Agent =>
+      new Agent({
+        headersTimeout: idle,
+        bodyTimeout: idle,
+        connect: { timeout: 10_000, lookup: publicLookup(allowPrivate) },
+      });
+    this.#agent = open(options.allowPrivateUrls);
+    this.#privateAgent = open(true);
   }
 
   async close(): Promise<void> {
-    await this.#agent.destroy();
+    await Promise.all([this.#agent.destroy(), this.#privateAgent.destroy()]);
   }
 
   async openFile(name: string): Promise<OpenFile> {
@@ -52,11 +57,13 @@ export class FileTransfers implements Transfers {
   }
 
   async upload(
-    link: { url: string; headers: Record<string, string> },
+    link: { url: string; headers: Record<string, string>; vendorUrl: string },
     file: string,
     signal: AbortSignal,
   ): Promise<void> {
-    const url = checkLink(link.url, this.#options.allowPrivateUrls);
+    // A vendor on a private address hands out links to its own storage there; it has our key already.
+    const allowPrivate = this.#options.allowPrivateUrls || isPrivateUrl(link.vendorUrl);
+    const url = checkLink(link.url, allowPrivate);
     const opened = await this.openFile(file);
     try {
       const reply = await this.#exchange(() =>
@@ -65,7 +72,7 @@ export class FileTransfers implements Transfers {
           // Storage signs the headers: exactly the given ones, and the length that S3 insists on.
           headers: { ...withoutLength(link.headers), 'content-length': String(opened.size) },
           body: Readable.from(opened.stream(), { objectMode: false }),
-          dispatcher: this.#agent,
+          dispatcher: allowPrivate ? this.#privateAgent : this.#agent,
           signal,
         }),
       );

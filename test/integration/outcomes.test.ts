@@ -155,6 +155,22 @@ describe('results from addresses that are not public', () => {
     }
   });
 
+  it('but a vendor on a private address may take uploads there', async () => {
+    const rig = await startKnowhere({ env: { JOBFERRY_ALLOW_PRIVATE_URLS: 'false' } });
+    try {
+      await writeFile(path.join(rig.harness.folder, 'a.md'), '# A\n');
+      const id = await rig.harness.submit(
+        'knowhere',
+        'parse',
+        { sourceType: 'file', file: 'a.md' },
+        { poll: quickPoll },
+      );
+      expect((await rig.harness.event(id)).data.outcome).toBe('succeeded');
+    } finally {
+      await rig.stop();
+    }
+  });
+
   it('are refused above the size limit', async () => {
     const rig = await startKnowhere({ change: (config) => ({ ...config, maxResultBytes: 100 }) });
     try {

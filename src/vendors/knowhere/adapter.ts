@@ -91,7 +91,7 @@ const parse = operation({
         throw new StepFailedError('upload_refused', 'the vendor gave no upload link for this job');
     }
     try {
-      await transfers.upload(upload, input.file, signal);
+      await transfers.upload({ ...upload, vendorUrl: context.account.baseUrl }, input.file, signal);
     } catch (error) {
       if (error instanceof InvalidSubmissionError) {
         throw new StepFailedError('file_unreadable', `after the vendor accepted the job: ${error.message}`, {

@@ -1,0 +1,32 @@
+import { defineVendor } from '../define-vendor.ts';
+import { account } from './account.ts';
+import { ingest, refresh } from './documents.ts';
+import { classify } from './errors.ts';
+import { bulkGenerate, generate } from './knowledge.ts';
+import { addressLookup, documentLookup, jobLookup } from './lookups.ts';
+import { refreshChanged } from './refresh-changed.ts';
+import { watch } from './watch.ts';
+
+/** Knowledge for support agents: https://docs.usefini.com. What is documented and what is not: docs/vendors/fini.md. */
+export const fini = defineVendor({
+  name: 'fini',
+  summary: 'Knowledge base: ingests documents and generates articles from them.',
+  account,
+  environment: { apiKey: 'FINI_API_KEY', baseUrl: 'FINI_BASE_URL' },
+  secrets: ['apiKey'],
+  credentials: ['apiKey'],
+  http: {
+    baseUrl: ({ baseUrl }) => baseUrl,
+    headers: ({ apiKey }) => ({ authorization: `Bearer ${apiKey}` }),
+    classify,
+  },
+  lookups: { document: documentLookup, address: addressLookup, job: jobLookup },
+  operations: {
+    'documents.ingest': ingest,
+    'documents.refresh': refresh,
+    'knowledge.generate': generate,
+    'knowledge.bulkGenerate': bulkGenerate,
+    'knowledge.refreshChanged': refreshChanged,
+    watch,
+  },
+});

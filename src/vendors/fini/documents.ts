@@ -1,0 +1,248 @@
+import type { Json } from '../../core/json.ts';
+import type { ErrorInfo, Intent, VendorJob } from '../../core/submission.ts';
+import type { ConfirmReply, ReconcileReply, SubmitReply, VendorRef } from '../../ports/vendor-adapter.ts';
+import { parseTimestamp } from '../timestamps.ts';
+import { operation, type Context } from './account.ts';
+import { ingestInput, looksLikeUrl, refreshInput, type IngestInput } from './input.ts';
+import { partOf } from './parts.ts';
+import { canonicalUrl, getRecords, listRecords } from './records.ts';
+import { hasBegun, readNotes, toExtra, type RunNotes } from './runs.ts';
+import { notesFor, readSnapshot, snapshotPages, snapshotRecords, unknownDocuments, type Snapshot } from './snapshot.ts';
+import { ingestReply, refreshReply, type WireRecord } from './wire.ts';
+
+type WithIds = Context<{ documentIds: string[] }>;
+
+const reconciledPages = 20;
+
+const poll = { initialDelayMs: 3_000, factor: 1.5, maxDelayMs: 30_000, deadlineMs: 7_200_000 };
+const graceMs = 30_000;
+
+export const ingest = operation({
+  summary: 'Ingests web pages or provider documents, or processes them again.',
+  input: ingestInput,
+  // No idempotency key; but a record shows whether a run began since the snapshot.
+  resend: 'lookup',
+  poll,
+  graceMs,
+
+  async preflight(context) {
+    const { items } = partOf(itemsOf(context.input), context);
+    const values = items.map((item) => item.value);
+    const mustExist = items.filter((item) => item.refresh).map((item) => item.value);
+    const { http, input } = context;
+    return toJson(
+      input.source === 'web' ? await snapshotPages(http, values, mustExist) : await snapshotRecords(http, values),
+    );
+  },
+
+  async submit(context): Promise<SubmitReply> {
+    const { input, http } = context;
+    const snapshot = readSnapshot(context.snapshot);
+    const part = partOf(itemsOf(input), context);
+    const sent = part.items.filter((item) => !snapshot.unknown.includes(item.value));
+    const toAdd = sent.filter((item) => !item.refresh).map((item) => item.value);
+    const toRefresh = sent.filter((item) => item.refresh).map((item) => item.value);
+    const { body } = await http.request({
+      method: 'POST',
+      path: 'v2/documents/public',
+      json: {
+        source: input.source,
+        ...(toAdd.length === 0 ? {} : { documentIdsToAdd: toAdd }),
+        ...(toRefresh.length === 0 ? {} : { documentIdsToRefresh: toRefresh }),
+        ...(input.english === undefined ? {} : { english: input.english }),
+        ...(input.baser === undefined ? {} : { baser: input.baser }),
+      },
+      reply: ingestReply,
+    });
+    const accepted = [...new Set([...(body.addedDocumentIds ?? []), ...(body.updatedDocumentIds ?? [])])];
+    const values = sent.map((item) => item.value);
+    const jobs = input.source === 'web' ? toPageRefs(accepted, values, context) : toRefs(accepted, values, context);
+    return { jobs: [...jobs, ...toUnknown(snapshot)], more: part.more };
+  },
+
+  async reconcile(context, intent) {
+    const part = partOf(itemsOf(context.input), context);
+    const values = part.items.map((item) => item.value);
+    return context.input.source === 'web'
+      ? findPages(context, values, part.more, intent)
+      : findRuns(context, values, part.more);
+  },
+
+  giveUp(context, error) {
+    const part = partOf(itemsOf(context.input), context);
+    return { jobs: part.items.map((item) => toRefused(item.value, error)), more: part.more };
+  },
+
+  async confirm(context) {
+    return context.input.source === 'web' ? findUnnamedPages(context) : { kind: 'confirmed' };
+  },
+});
+
+/** `documents.refresh`, and the first stage of `knowledge.refreshChanged`. */
+export const refreshSteps = {
+  resend: 'lookup',
+  poll,
+  graceMs,
+
+  async preflight(context: WithIds) {
+    return toJson(await snapshotRecords(context.http, partOf(context.input.documentIds, context).items));
+  },
+
+  async submit(context: WithIds): Promise<SubmitReply> {
+    const snapshot = readSnapshot(context.snapshot);
+    const part = partOf(context.input.documentIds, context);
+    // One unknown id makes the vendor refuse the whole request.
+    const documentIds = part.items.filter((id) => !snapshot.unknown.includes(id));
+    const { body } = await context.http.request({
+      method: 'POST',
+      path: 'v2/documents/public/refresh',
+      json: { documentIds },
+      reply: refreshReply,
+    });
+    return { jobs: [...toRefs(body, documentIds, context), ...toUnknown(snapshot)], more: part.more };
+  },
+
+  async reconcile(context: WithIds): Promise<ReconcileReply> {
+    const part = partOf(context.input.documentIds, context);
+    return findRuns(context, part.items, part.more);
+  },
+
+  giveUp(context: WithIds, error: ErrorInfo): SubmitReply {
+    const part = partOf(context.input.documentIds, context);
+    return { jobs: part.items.map((id) => toRefused(id, error)), more: part.more };
+  },
+} as const;
+
+export const refresh = operation({
+  summary: 'Processes existing records again from where they came.',
+  input: refreshInput,
+  ...refreshSteps,
+});
+
+interface Item {
+  value: string;
+  refresh: boolean;
+}
+
+function itemsOf(input: IngestInput): Item[] {
+  return [
+    ...input.documentIdsToAdd.map((value) => ({ value, refresh: false })),
+    ...input.documentIdsToRefresh.map((value) => ({ value, refresh: true })),
+  ];
+}
+
+/** Documents named by id. Rows that we did not ask for are nobody's; ids left out are watched for a while. */
+function toRefs(accepted: readonly string[], asked: readonly string[], context: Context<unknown>): VendorRef[] {
+  const snapshot = readSnapshot(context.snapshot);
+  const listed = new Set(accepted.map((id) => id.toLowerCase()));
+  return asked.map((id) => {
+    const isListed = listed.has(id.toLowerCase());
+    return toRef(id, { ...notesFor(snapshot, id), ...(isListed ? {} : { unlistedSince: context.now }) });
+  });
+}
+
+/** Web pages: the reply has record ids in no order, and fewer of them than URLs. Which is which, the records tell. */
+function toPageRefs(accepted: readonly string[], urls: readonly string[], context: Context<unknown>): VendorRef[] {
+  const snapshot = readSnapshot(context.snapshot);
+  if (accepted.length === 0) return urls.map((url) => toAddressRef(url, snapshot.watermark, context.now));
+  return accepted.map((id) => toRef(id, notesFor(snapshot, id)));
+}
+
+function toRef(id: string, notes: RunNotes): VendorRef {
+  return { id, kind: 'document', extra: toExtra(notes) };
+}
+
+/** A page by its URL, as the vendor named no record for it. */
+function toAddressRef(url: string, watermark: string | null | undefined, now: number): VendorRef & VendorJob {
+  const notes: RunNotes = { unlistedSince: now, ...(watermark === undefined ? {} : { watermark }) };
+  return { id: url, kind: 'address', status: 'pending', extra: toExtra(notes) };
+}
+
+function toUnknown(snapshot: Snapshot): VendorRef[] {
+  return snapshot.unknown.map((id) => toRefused(id, unknownDocuments([id]).toInfo()));
+}
+
+function toRefused(id: string, error: ErrorInfo): VendorRef {
+  const result = looksLikeUrl(id) ? { originalUrl: id } : { documentId: id };
+  return { id, kind: '', status: 'failed', vendorStatus: 'refused', result, error };
+}
+
+/** A run that began since the snapshot shows that the vendor took the request; it takes a request whole. */
+async function findRuns(context: Context<unknown>, asked: readonly string[], more: boolean): Promise<ReconcileReply> {
+  const snapshot = readSnapshot(context.snapshot);
+  const ids = asked.filter((id) => !snapshot.unknown.includes(id));
+  const records = await getRecords(context.http, ids);
+  const begun = ids.filter((id) => {
+    const wire = records.get(id);
+    return wire !== undefined && hasBegun(wire, notesFor(snapshot, id));
+  });
+  if (begun.length === 0) return { found: 'absent' };
+  return { found: { jobs: [...toRefs(begun, ids, context), ...toUnknown(snapshot)], more } };
+}
+
+async function findPages(
+  context: Context<IngestInput>,
+  urls: readonly string[],
+  more: boolean,
+  intent: Intent,
+): Promise<ReconcileReply> {
+  const snapshot = readSnapshot(context.snapshot);
+  const watermark = parseTimestamp(snapshot.watermark);
+  const wanted = new Map(urls.map((url) => [canonicalUrl(url), url]));
+  const found = new Map<string, WireRecord>();
+  for await (const rows of listRecords(context.http, { source: 'web' }, reconciledPages)) {
+    for (const wire of rows) {
+      const url = wanted.get(canonicalUrl(wire.originalUrl ?? ''));
+      if (url === undefined || found.has(url)) continue;
+      if (hasBegun(wire, notesFor(snapshot, wire.id))) found.set(url, wire);
+    }
+    const oldest = parseTimestamp(rows.at(-1)?.updatedAt);
+    if (watermark !== undefined && oldest !== undefined && oldest < watermark) break;
+  }
+  if (found.size === 0) return { found: 'absent' };
+  context.logger.info(
+    { attempt: intent.attempt, found: found.size, asked: urls.length },
+    'pages of a lost submit found',
+  );
+  const jobs = urls.map((url) => {
+    const wire = found.get(url);
+    return wire === undefined ? toAddressRef(url, snapshot.watermark, context.now) : toRef(wire.id, notesFor(snapshot, wire.id));
+  });
+  return { found: { jobs, more } };
+}
+
+/**
+ * Every URL must have its record. The vendor's own sample names one id for two URLs, so those that no record accounts
+ * for are searched in the list, and are lost where none shows up.
+ */
+function findUnnamedPages(context: Context<IngestInput>): ConfirmReply {
+  const { jobs } = context;
+  const urls = itemsOf(context.input).map((item) => item.value);
+  const asked = new Set(urls.map(canonicalUrl));
+  const taken = new Set(jobs.map((job) => job.id));
+  const recorded = jobs.filter((job) => job.kind === 'document');
+  const addresses = recorded.map((job) => canonicalUrl(originalUrlOf(job)));
+  const named = new Set(addresses);
+  const unnamed = urls.filter((url) => !named.has(canonicalUrl(url)) && !taken.has(url));
+  // A page may be recorded under another address, after a redirect; by number it is accounted for.
+  const spare = addresses.filter((address) => !asked.has(address)).length;
+  if (unnamed.length <= spare) return { kind: 'confirmed' };
+  const watermark = recorded
+    .flatMap((job) => readNotes(job.extra).watermark ?? [])
+    .sort()
+    .at(0);
+  return {
+    kind: 'not-yet',
+    reason: `${unnamed.length} of ${urls.length} URLs have no record yet`,
+    jobs: unnamed.map((url) => toAddressRef(url, watermark, context.now)),
+  };
+}
+
+function originalUrlOf(job: VendorJob): string {
+  const { originalUrl } = (job.result ?? {}) as { originalUrl?: string | null };
+  return originalUrl ?? '';
+}
+
+function toJson(snapshot: Snapshot): Json {
+  return snapshot as unknown as Json;
+}

@@ -1,0 +1,120 @@
+import { VendorRejectedError } from '../../core/errors.ts';
+import type { Lookup, LookupContext, LookupJob, VendorReport } from '../../ports/vendor-adapter.ts';
+import { parseTimestamp } from '../timestamps.ts';
+import type { FiniAccount } from './account.ts';
+import { canonicalUrl, getRecord, getRecords, listRecords } from './records.ts';
+import { readNotes, toReport } from './runs.ts';
+import { toStatus } from './status.ts';
+import { statusReply, type WireJob, type WireRecord } from './wire.ts';
+
+type Reports = Map<string, VendorReport>;
+
+/** Pages in which a URL's record is searched: what was just queued stands in front. */
+const searchedPages = 5;
+
+/** A document by its record id. The list re-orders under one's feet, so each is asked for by itself. */
+export const documentLookup: Lookup<FiniAccount> = {
+  maxBatch: 1,
+  async look([job], context) {
+    if (job === undefined) return new Map();
+    const wire = await getRecord(context.http, job.id);
+    return new Map([[job.id, toReport(wire, readNotes(job.extra), context)]]);
+  },
+};
+
+/** A web page whose record the vendor did not name: searched by its URL, and once found asked for by id. */
+export const addressLookup: Lookup<FiniAccount> = {
+  maxBatch: 100,
+  async look(jobs, context) {
+    const reports: Reports = new Map();
+    const known = jobs.filter((job) => readNotes(job.extra).documentId !== undefined);
+    const ids = known.flatMap((job) => readNotes(job.extra).documentId ?? []);
+    const records = await getRecords(context.http, ids);
+    for (const job of known) {
+      const notes = readNotes(job.extra);
+      const wire = records.get(notes.documentId ?? '');
+      if (wire !== undefined) reports.set(job.id, toReport(wire, notes, context));
+    }
+    const sought = jobs.filter((job) => !known.includes(job));
+    for (const [job, wire] of await search(sought, context)) {
+      reports.set(job.id, toReport(wire, { ...readNotes(job.extra), documentId: wire.id }, context));
+    }
+    return reports;
+  },
+};
+
+async function search(
+  jobs: readonly LookupJob[],
+  { http }: LookupContext<FiniAccount>,
+): Promise<Map<LookupJob, WireRecord>> {
+  const found = new Map<LookupJob, WireRecord>();
+  if (jobs.length === 0) return found;
+  const wanted = new Map(jobs.map((job) => [canonicalUrl(job.id), job]));
+  const marks = jobs.map((job) => parseTimestamp(readNotes(job.extra).watermark) ?? 0);
+  for await (const rows of listRecords(http, { source: 'web' }, searchedPages)) {
+    for (const wire of rows) {
+      const job = wanted.get(canonicalUrl(wire.originalUrl ?? ''));
+      if (job !== undefined && !found.has(job)) found.set(job, wire);
+    }
+    const oldest = parseTimestamp(rows.at(-1)?.updatedAt);
+    // From here on nothing changed since the submit.
+    if (found.size === jobs.length || (oldest !== undefined && oldest < Math.min(...marks))) break;
+  }
+  return found;
+}
+
+/**
+ * Knowledge jobs, many in one request. One unknown id makes the vendor refuse them all, without naming it; the engine
+ * halves such a batch until the culprit stands alone.
+ */
+export const jobLookup: Lookup<FiniAccount> = {
+  maxBatch: (account) => account.statusBatchSize,
+  async look(jobs, context) {
+    const asked = new Map(jobs.map((job) => [job.id.toLowerCase(), job]));
+    let rows: WireJob[];
+    try {
+      const { body } = await context.http.request({
+        method: 'POST',
+        path: 'v2/knowledge/public/jobs/status',
+        json: { jobIds: jobs.map((job) => job.id) },
+        reply: statusReply,
+      });
+      rows = body.jobs;
+    } catch (error) {
+      // Malformed, says the vendor of a single id: it has no such job.
+      const isMalformed = error instanceof VendorRejectedError && error.httpStatus === 400 && jobs.length === 1;
+      throw isMalformed ? new VendorRejectedError(error.message, { httpStatus: 404, cause: error }) : error;
+    }
+    const reports: Reports = new Map();
+    for (const row of rows) {
+      // Rows come in any order; foreign ones are nobody's.
+      const job = asked.get(row.id.toLowerCase());
+      if (job === undefined) continue;
+      const report = toJobReport(row, job, context);
+      const known = reports.get(job.id);
+      // A row that comes twice: the end of the job is the later news.
+      if (known === undefined || known.status === 'pending' || known.status === 'running') reports.set(job.id, report);
+    }
+    return reports;
+  },
+};
+
+function toJobReport(row: WireJob, job: LookupJob, { logger }: LookupContext<FiniAccount>): VendorReport {
+  const status = row.jobStatus === undefined ? 'running' : toStatus(row.jobStatus, logger);
+  const completedAt = parseTimestamp(row.completedAt);
+  const { documentId, draft } = job.extra ?? {};
+  const result = {
+    ...(documentId === undefined ? {} : { documentId }),
+    // Null is what a job leaves that decided on no change.
+    articleId: row.hcArticleId ?? null,
+    draft: draft ?? null,
+  };
+  const message = 'the vendor gives no reason for a failed generation; its dashboard may';
+  return {
+    status,
+    ...(row.jobStatus === undefined ? {} : { vendorStatus: row.jobStatus }),
+    ...(status === 'succeeded' || status === 'failed' ? { result } : {}),
+    ...(status === 'failed' ? { error: { code: 'vendor_job_failed', message } } : {}),
+    ...(completedAt === undefined ? {} : { completedAt }),
+  };
+}

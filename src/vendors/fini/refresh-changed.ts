@@ -1,0 +1,132 @@
+import type { JsonObject } from '../../core/json.ts';
+import type { VendorJob } from '../../core/submission.ts';
+import type { ConfirmReply, ReconcileReply } from '../../ports/vendor-adapter.ts';
+import { operation, type Context } from './account.ts';
+import { refreshSteps } from './documents.ts';
+import { refreshChangedInput, type RefreshChangedInput } from './input.ts';
+import { giveUpBulk, submitBulk } from './knowledge.ts';
+import { partOf } from './parts.ts';
+import { getRecords, listRecords } from './records.ts';
+
+const generateStage = 'generate';
+const listedPages = 1_000;
+
+type Input = Context<RefreshChangedInput>;
+
+/**
+ * What became of a document, as its row in the event says:
+ * - `unchanged`: refreshed, and nothing upstream had changed
+ * - `unlinked`: changed, but tied to no article that could be updated
+ * - `changed`: knowledge is to be generated; stays only where that could not be found out
+ * - `generated`: a generation ended well; `articleId` names its article, or null where it decided on no change
+ * - `failed`: the refresh or the generation did not end well
+ */
+type Action = 'unchanged' | 'unlinked' | 'changed' | 'generated' | 'failed';
+
+/**
+ * The vendor's whole refresh cycle: refresh → poll the records → list what changed → bulk generate → poll the jobs.
+ * Two stages of one submission, each a submit followed by polls under the engine's protection.
+ */
+export const refreshChanged = operation({
+  summary: 'Refreshes documents and generates knowledge anew for those that changed.',
+  input: refreshChangedInput,
+  resend: 'lookup',
+  // Only the generation can come to that: a refresh is found again in its records.
+  jobKind: 'job',
+  poll: { ...refreshSteps.poll, deadlineMs: 14_400_000 },
+  graceMs: refreshSteps.graceMs,
+
+  async preflight(context) {
+    return context.stage === generateStage ? undefined : refreshSteps.preflight(context);
+  },
+
+  async submit(context) {
+    if (context.stage !== generateStage) return refreshSteps.submit(context);
+    return submitBulk(context, partOf(changedDocuments(context), context), context.input);
+  },
+
+  async reconcile(context): Promise<ReconcileReply> {
+    if (context.stage !== generateStage) return refreshSteps.reconcile(context);
+    return { found: 'unknowable', reason: 'the vendor has no list of its generation jobs' };
+  },
+
+  giveUp(context, error) {
+    if (context.stage !== generateStage) return refreshSteps.giveUp(context, error);
+    return giveUpBulk(partOf(changedDocuments(context), context), error);
+  },
+
+  confirm: (context) => (context.stage === generateStage ? tellPerDocument(context) : findChanged(context)),
+});
+
+async function findChanged(context: Input): Promise<ConfirmReply> {
+  const { http } = context;
+  const documents = documentRows(context);
+  const refreshed = documents.filter((job) => job.outcome === 'succeeded');
+  const listed = new Set<string>();
+  if (refreshed.length > 0) {
+    // Rows of other documents are common here: the list knows of no submission.
+    for await (const rows of listRecords(http, { changed: true }, listedPages)) {
+      for (const row of rows) if (row.changed !== false) listed.add(row.id.toLowerCase());
+    }
+  }
+  // While records are processed the list re-orders and can miss a row, so the record itself decides where it tells.
+  const records = await getRecords(
+    http,
+    refreshed.map((job) => job.id),
+  );
+  const decided = documents.map((job): VendorJob => {
+    if (job.outcome !== 'succeeded') return withResult(job, { action: 'failed' });
+    const wire = records.get(job.id);
+    const changed = wire?.changed ?? listed.has(job.id.toLowerCase());
+    const linkedKnowledgeId = wire?.linkedKnowledgeId ?? linkOf(job);
+    const action = !changed ? 'unchanged' : linkedKnowledgeId === null ? 'unlinked' : 'changed';
+    return withResult(job, { changed, linkedKnowledgeId, action });
+  });
+  const isWorkLeft = decided.some((job) => actionOf(job) === 'changed');
+  return isWorkLeft ? { kind: 'next', stage: generateStage, jobs: decided } : { kind: 'confirmed', jobs: decided };
+}
+
+/** One row per document that says it all; the vendor jobs of the generation stand beside them. */
+async function tellPerDocument(context: Input): Promise<ConfirmReply> {
+  const generations = new Map(
+    context.jobs.flatMap((job) => {
+      const { documentId } = (job.result ?? job.extra ?? {}) as { documentId?: string };
+      return job.kind === 'document' || documentId === undefined ? [] : [[documentId, job] as const];
+    }),
+  );
+  const jobs = documentRows(context).map((job): VendorJob => {
+    if (actionOf(job) !== 'changed') return job;
+    const generation = generations.get(job.id);
+    if (generation?.outcome === 'succeeded') {
+      const { articleId } = generation.result as { articleId: string | null };
+      return withResult(job, { action: 'generated', articleId, draft: context.input.isDraft, jobId: generation.id });
+    }
+    const error = generation?.error ?? { code: 'vendor_contract', message: 'no generation was started' };
+    const failed = withResult(job, { action: 'failed', articleId: null, jobId: generation?.id ?? null });
+    return { ...failed, outcome: 'failed', error };
+  });
+  return { kind: 'confirmed', jobs };
+}
+
+/** In the order of the submission's record, which no later step changes, so that parts stay what they are. */
+function changedDocuments(context: Input): string[] {
+  return documentRows(context)
+    .filter((job) => actionOf(job) === 'changed')
+    .map((job) => job.id);
+}
+
+function documentRows(context: Input): VendorJob[] {
+  return context.jobs.filter((job) => job.kind === 'document');
+}
+
+function withResult(job: VendorJob, facts: JsonObject & { action?: Action }): VendorJob {
+  return { ...job, result: { ...(job.result as JsonObject | undefined), ...facts } };
+}
+
+function actionOf(job: VendorJob): Action | undefined {
+  return ((job.result ?? {}) as { action?: Action }).action;
+}
+
+function linkOf(job: VendorJob): string | null {
+  return ((job.result ?? {}) as { linkedKnowledgeId?: string | null }).linkedKnowledgeId ?? null;
+}
