@@ -133,6 +133,8 @@ export interface SubmissionState {
   jobs: VendorJob[];
   /** Status look-ups made for this submission. */
   polls: number;
+  /** Those of them that earlier stages made: waits grow anew in each stage. */
+  earlierPolls?: number;
   /** Failures since the last thing that worked; drives backoff only. */
   failures?: number;
   /** The vendor asked not to be asked before this. */

@@ -1,39 +1,83 @@
 import type * as z from 'zod';
-import type { Operation, VendorAdapter } from '../ports/vendor-adapter.ts';
+import type { HttpOptions, Lookup, Operation, VendorAdapter } from '../ports/vendor-adapter.ts';
+import { httpDefaults, namesOf } from './vendor-defaults.ts';
+
+/** A look-up as it is declared: one vendor job per request when `maxBatch` is left out. */
+export type LookupSpec<Account> = Omit<Lookup<Account>, 'maxBatch'> & Partial<Pick<Lookup<Account>, 'maxBatch'>>;
+
+/** An operation as it is declared; what its steps know as `input` follows from its schema. */
+export type OperationSpec<Account, Schema extends z.ZodType> = Omit<Operation<Account, z.output<Schema>>, 'input'> & {
+  input: Schema;
+};
+
+/** What `defineVendor` takes: a `VendorAdapter` in which what can be guessed may be left out. */
+export interface VendorSpec<AccountSchema extends z.ZodType, Inputs extends Record<string, z.ZodType>> {
+  name: string;
+  summary: string;
+  account: AccountSchema;
+  /** Left out, a field `apiKey` of a vendor `acme` is read from `ACME_API_KEY`, and so on for all that are texts. */
+  environment?: Readonly<Record<string, string>>;
+  /** Left out, the fields whose names say so: `apiKey`, `clientSecret`, `accessToken` … */
+  secrets?: readonly string[];
+  /** Left out, the secrets. */
+  credentials?: readonly string[];
+  /** Left out, requests go to the account's `baseUrl` and carry its `apiKey` as a bearer token. */
+  http?: Partial<HttpOptions<z.output<AccountSchema>>>;
+  lookups: Readonly<Record<string, LookupSpec<z.output<AccountSchema>>>>;
+  operations: { readonly [Name in keyof Inputs]: OperationSpec<z.output<AccountSchema>, Inputs[Name]> };
+}
+
+/** A vendor whose operations are known by name and input. */
+export type DefinedVendor<AccountSchema extends z.ZodType, Inputs extends Record<string, z.ZodType>> = VendorAdapter<
+  z.output<AccountSchema>
+> & {
+  operations: {
+    readonly [Name in keyof Inputs]: Operation<z.output<AccountSchema>, z.output<Inputs[Name]>> & {
+      input: Inputs[Name];
+    };
+  };
+};
 
 /**
- * Declares a vendor; see docs/adding-a-vendor.md. The types of `http`, `lookups` and `operations` follow from the
- * account schema. Checked here, once, so that a slip shows at start and not at the first failure.
+ * Declares a vendor; see docs/adding-a-vendor.md. The types of `http` and `lookups` follow from the account schema,
+ * those of an operation's steps from its own `input`. Checked here, once, so that a slip shows at start and not at the
+ * first failure.
  * @throws Error naming what contradicts itself.
  */
-export function defineVendor<
-  Schema extends z.ZodType,
-  const Operations extends Record<string, Operation<z.output<Schema>>>,
->(
-  vendor: Omit<VendorAdapter<z.output<Schema>>, 'account' | 'operations'> & { account: Schema; operations: Operations },
-): VendorAdapter<z.output<Schema>> & { operations: Operations } {
+export function defineVendor<AccountSchema extends z.ZodType, Inputs extends Record<string, z.ZodType>>(
+  vendor: VendorSpec<AccountSchema, Inputs>,
+): DefinedVendor<AccountSchema, Inputs> {
   const fail = (message: string): never => {
     throw new Error(`vendor ${JSON.stringify(vendor.name)}: ${message}`);
   };
   if (!/^[a-z][a-z0-9-]{0,40}$/.test(vendor.name)) fail('the name must match ^[a-z][a-z0-9-]*$');
   if (vendor.name === 'results' || vendor.name === 'jobferry') fail('this name is taken');
-  for (const [name, operation] of Object.entries(vendor.operations)) {
+  const operations = Object.entries<Operation>(vendor.operations as Record<string, Operation>);
+  for (const [name, operation] of operations) {
     if (!/^[A-Za-z][A-Za-z0-9.]{0,60}$/.test(name))
       fail(`operation ${JSON.stringify(name)}: the name must match ^[A-Za-z][A-Za-z0-9.]*$`);
     if (operation.resend !== 'none' && operation.resend !== 'safe' && operation.reconcile === undefined) {
       fail(`operation ${name}: a resend that needs a look-up needs \`reconcile\``);
     }
   }
-  for (const [name, lookup] of Object.entries(vendor.lookups)) {
-    if (typeof lookup.maxBatch === 'number' && (!Number.isInteger(lookup.maxBatch) || lookup.maxBatch < 1))
+  const lookups = Object.entries(vendor.lookups).map(([name, lookup]) => {
+    const { maxBatch = 1 } = lookup;
+    if (typeof maxBatch === 'number' && (!Number.isInteger(maxBatch) || maxBatch < 1))
       fail(`look-up ${name}: maxBatch must be a whole number from 1`);
-  }
-  return Object.freeze(vendor) as VendorAdapter<z.output<Schema>> & { operations: Operations };
+    return [name, { ...lookup, maxBatch }] as const;
+  });
+  const defined = {
+    ...vendor,
+    ...namesOf(vendor, fail),
+    http: { ...httpDefaults(vendor, fail), ...vendor.http },
+    lookups: Object.fromEntries(lookups),
+  };
+  return Object.freeze(defined) as unknown as DefinedVendor<AccountSchema, Inputs>;
 }
 
-/** Types an operation by its input schema, so that its steps know what `input` is. */
+/** Types an operation by its input schema where it stands in a file of its own. */
 export function defineOperation<Account>() {
   return <Schema extends z.ZodType>(
-    operation: Omit<Operation<Account, z.output<Schema>>, 'input'> & { input: Schema },
+    operation: OperationSpec<Account, Schema>,
   ): Operation<Account, z.output<Schema>> & { input: Schema } => operation as never;
 }

@@ -123,6 +123,19 @@ export class HttpClient<Account> implements VendorHttp {
 
   async #send<Reply>(request: HttpRequest<Reply>, credential: Credential | undefined): Promise<HttpReply<Reply>> {
     const reply = await this.#exchange(request, credential);
+    try {
+      return this.#read(request, reply);
+    } catch (error) {
+      if (error instanceof JobferryError) throw error;
+      // Nesting that overflows the stack, a number that is none: an answer that breaks its reader is a broken answer.
+      throw new VendorContractError(`${where(request)} answered ${reply.status} with a body that can not be read`, {
+        httpStatus: reply.status,
+        cause: error,
+      });
+    }
+  }
+
+  #read<Reply>(request: HttpRequest<Reply>, reply: RawReply): HttpReply<Reply> {
     const limits = this.#adapter.http.readLimits?.(reply);
     if (limits !== undefined) this.#options.onLimits?.(limits);
     if (reply.status < 200 || reply.status > 299) throw this.#toError(request, reply);
@@ -219,6 +232,14 @@ export class HttpClient<Account> implements VendorHttp {
     if (!/\bjson\b/i.test(type)) {
       throw new VendorContractError(
         `${where(request)} answered ${reply.status} with ${type === '' ? 'no content type' : clip(type, 80)} instead of JSON`,
+        {
+          httpStatus: reply.status,
+        },
+      );
+    }
+    if (isNestedDeeper(reply.text, maxDepth)) {
+      throw new VendorContractError(
+        `${where(request)} answered ${reply.status} with JSON nested deeper than ${maxDepth} levels`,
         {
           httpStatus: reply.status,
         },
@@ -374,7 +395,28 @@ function tooLarge(maxBytes: number, httpStatus: number): VendorContractError {
   return new VendorContractError(`the answer is larger than ${maxBytes} bytes`, { httpStatus });
 }
 
+/** Whatever walks a body by recursion, ours or a library's, must not be led to the end of the stack. */
+const maxDepth = 200;
+
+function isNestedDeeper(text: string, levels: number): boolean {
+  let depth = 0;
+  let isText = false;
+  for (let at = 0; at < text.length; at += 1) {
+    const character = text.charCodeAt(at);
+    if (isText) {
+      if (character === 0x5c) at += 1;
+      else if (character === 0x22) isText = false;
+    } else if (character === 0x22) isText = true;
+    else if (character === 0x5b || character === 0x7b) {
+      depth += 1;
+      if (depth > levels) return true;
+    } else if (character === 0x5d || character === 0x7d) depth -= 1;
+  }
+  return false;
+}
+
 function parseLeniently(text: string): unknown {
+  if (isNestedDeeper(text, maxDepth)) return clip(text, 500);
   try {
     return JSON.parse(text) as unknown;
   } catch {

@@ -47,7 +47,8 @@ const searchedSingly = 2;
  * Coalesces the look-ups of many submissions of one account into as few requests as the vendor allows.
  *
  *   batch ──answered──► everyone told
- *     ├──refused──► halved until the culprits stand alone; the others are told from the halves
+ *     ├──404──► halved until the culprits stand alone; the others are told from the halves
+ *     ├──refused otherwise──► halved the same way; when both halves are answered, batches were too large
  *     ├──500──► once more ──500──► halved the same way; when both halves fail, it is the vendor: everyone is told so
  *     └──anything else──► everyone told that it failed
  *
@@ -60,7 +61,9 @@ export class LookupGate<Account> {
   readonly #waiting = new Map<string, Waiting[]>();
   readonly #culprits = new Map<string, Culprit>();
   readonly #now: () => number;
-  readonly #maxBatch: number;
+  /** As declared; lower once the vendor showed that it takes fewer. */
+  #maxBatch: number;
+  readonly #hasBatches: boolean;
   /** Shrinks while whole batches answer 500, so that several culprits come apart from poll to poll without a storm. */
   #batchLimit: number;
   #inFlight = 0;
@@ -78,6 +81,7 @@ export class LookupGate<Account> {
     this.#now = now;
     const maxBatch = typeof lookup.maxBatch === 'number' ? lookup.maxBatch : lookup.maxBatch(context.account);
     this.#maxBatch = Math.max(1, Math.floor(maxBatch));
+    this.#hasBatches = this.#maxBatch > 1;
     this.#batchLimit = this.#maxBatch;
   }
 
@@ -85,7 +89,7 @@ export class LookupGate<Account> {
   async look(job: LookupJob): Promise<Look> {
     const culprit = this.#culprit(job.id);
     if (culprit !== undefined && this.#now() < culprit.askAgainAt) return { kind: 'missing', message: culprit.message };
-    if (this.#maxBatch === 1 || culprit !== undefined) return this.#lookAlone(job);
+    if (!this.#hasBatches || culprit !== undefined) return this.#lookAlone(job);
     return new Promise<Look>((resolve) => {
       const key = this.#lookup.batchKey?.(job) ?? '';
       const batch = this.#waiting.get(key);
@@ -148,6 +152,7 @@ export class LookupGate<Account> {
       return;
     }
     if (others.length === 0) this.#blame(only, answer.error, tell);
+    else if (!isUnknown(answer.error)) await this.#split(jobs, tell);
     else await this.#narrow(jobs, answer, tell, found);
   }
 
@@ -183,6 +188,17 @@ export class LookupGate<Account> {
     const [culprit] = suspects;
     if (culprit !== undefined) this.#blame(culprit, error, tell);
     if (deferred.length > 0) await this.#apply(deferred, await this.#request(deferred), tell, found + 1);
+  }
+
+  /** A batch was refused, and not for an id that is unknown: one of its jobs may be at fault, or their number. */
+  async #split(jobs: readonly LookupJob[], tell: Tell): Promise<void> {
+    const sides = [];
+    for (const side of halves(jobs)) sides.push({ side, answer: await this.#request(side) });
+    if (sides.every(({ answer }) => answer.kind === 'reports')) {
+      this.#maxBatch = Math.min(this.#maxBatch, Math.ceil(jobs.length / 2));
+      this.#batchLimit = Math.min(this.#batchLimit, this.#maxBatch);
+    }
+    for (const { side, answer } of sides) await this.#apply(side, answer, tell, 0);
   }
 
   /** A batch answered 500 time and again: one of its jobs may be at fault, or the vendor is down. */
@@ -242,7 +258,7 @@ export class LookupGate<Account> {
 
   /** The vendor refuses this one vendor job. */
   #blame(job: LookupJob, error: VendorRejectedError, tell: Tell): void {
-    if (error.httpStatus !== 404 && error.httpStatus !== 410) {
+    if (!isUnknown(error)) {
       this.#quarantine(job.id);
       tell(job, { kind: 'failed', error });
       return;
@@ -259,7 +275,7 @@ export class LookupGate<Account> {
   }
 
   #quarantine(id: string, unknown: Omit<Culprit, 'until'> = { askAgainAt: 0, message: '' }): void {
-    if (this.#maxBatch === 1) return;
+    if (!this.#hasBatches) return;
     if (this.#culprits.size >= quarantineSize) {
       const oldest = this.#culprits.keys().next().value;
       if (oldest !== undefined) this.#culprits.delete(oldest);
@@ -275,6 +291,11 @@ function missing(id: string): Look {
 function halves(jobs: readonly LookupJob[]): [LookupJob[], LookupJob[]] {
   const middle = Math.ceil(jobs.length / 2);
   return [jobs.slice(0, middle), jobs.slice(middle)];
+}
+
+/** The vendor says that it does not know a job. */
+function isUnknown(error: VendorRejectedError): boolean {
+  return error.httpStatus === 404 || error.httpStatus === 410;
 }
 
 /** A refusal of a batch is the fault of one of its jobs. */

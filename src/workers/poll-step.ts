@@ -133,7 +133,7 @@ function nextLook(turn: Turn, asked: readonly (readonly [VendorJob, Look])[], fa
   const hintMs = longestHint(asked, failure);
   let at = nextPollAt({
     options: request.poll,
-    polls: state.polls,
+    polls: state.polls - (state.earlierPolls ?? 0),
     now,
     deadlineAt: state.deadlineAt,
     hintMs,
@@ -253,6 +253,7 @@ export async function confirmStep(turn: Turn): Promise<Move | undefined> {
       if (reply.carry === undefined) delete state.carry;
       else state.carry = reply.carry;
       delete state.confirmingSince;
+      state.earlierPolls = state.polls;
       delete state.failures;
       delete state.part;
       delete state.snapshot;

@@ -165,5 +165,5 @@ function quicken(config: Config, fields: Record<string, unknown>): Config {
 function withGrace(graceMs: number | undefined): VendorAdapter {
   if (graceMs === undefined) return fini;
   const operations = Object.entries(fini.operations).map(([name, one]) => [name, { ...one, graceMs }] as const);
-  return { ...fini, operations: Object.fromEntries(operations) } as unknown as VendorAdapter;
+  return { ...fini, operations: Object.fromEntries(operations) };
 }

@@ -206,7 +206,9 @@ async function findPages(
   );
   const jobs = urls.map((url) => {
     const wire = found.get(url);
-    return wire === undefined ? toAddressRef(url, snapshot.watermark, context.now) : toRef(wire.id, notesFor(snapshot, wire.id));
+    return wire === undefined
+      ? toAddressRef(url, snapshot.watermark, context.now)
+      : toRef(wire.id, notesFor(snapshot, wire.id));
   });
   return { found: { jobs, more } };
 }
