@@ -52,7 +52,7 @@ export class QueueGuard {
    */
   async restoreOrphans(): Promise<number> {
     if (!(this.#redis instanceof Redis)) return 0;
-    const redis = this.#redis as Redis & GuardCommands;
+    const redis = this.#redis;
     const found = new Set<string>();
     const keys: AsyncIterable<string[]> = redis.scanStream({
       match: `${escapeGlob(this.#base)}*`,

@@ -471,9 +471,9 @@ export class StageWorker {
 class TolerantWorker extends Worker {
   protected override createJob(data: Parameters<Worker['createJob']>[0], jobId: string): Job {
     try {
-      return super.createJob(data, jobId) as Job;
+      return super.createJob(data, jobId);
     } catch {
-      return super.createJob({ ...data, data: JSON.stringify('this is no JSON') }, jobId) as Job;
+      return super.createJob({ ...data, data: JSON.stringify('this is no JSON') }, jobId);
     }
   }
 }

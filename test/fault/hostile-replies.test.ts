@@ -26,7 +26,7 @@ interface Attack {
   job: LookupJob;
   bodies: unknown[];
   /** What the vendor really said, read by other means: may this reply be called a success? */
-  isSuccess(body: unknown): boolean;
+  isSuccess: (body: unknown) => boolean;
 }
 
 const own = (value: unknown, key: string): unknown =>
