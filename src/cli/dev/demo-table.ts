@@ -45,6 +45,52 @@ export const demoTable: Readonly<Record<string, VendorDemo>> = {
       { name: 'missing-file', operation: 'parse', input: { sourceType: 'file', file: 'missing.pdf' } },
     ],
   },
+  fini: {
+    sandboxEnvironment: (baseUrl) => ({ FINI_API_KEY: 'fini_sandbox', FINI_BASE_URL: baseUrl }),
+    submissions: [
+      {
+        name: 'help-pages',
+        operation: 'documents.ingest',
+        input: {
+          source: 'web',
+          documentIdsToAdd: ['https://example.com/help/shipping', 'https://example.com/help/customs'],
+        },
+        sandboxOnly: true,
+      },
+      {
+        name: 'faq-article',
+        operation: 'knowledge.generate',
+        input: {
+          origin: 'generated',
+          candidateKnowledge: 'The ferry leaves at 8:15 and 17:40. Freight is taken until half an hour before.',
+        },
+        sandboxOnly: true,
+      },
+    ],
+  },
+  sharely: {
+    sandboxEnvironment: (baseUrl) => ({
+      SHARELY_API_KEY: 'sk-sharely-sandbox',
+      SHARELY_ORGANIZATION_ID: '0b1e55ed-0000-4000-8000-000000000001',
+      SHARELY_WORKSPACE_ID: '0b1e55ed-0000-4000-8000-000000000002',
+      SHARELY_BASE_URL: baseUrl,
+    }),
+    submissions: [
+      {
+        name: 'harbour-role',
+        operation: 'role.upsert',
+        input: { customerRoleId: 'harbour-master', name: 'Harbour master', description: 'Sees every berth.' },
+        sandboxOnly: true,
+      },
+      // Found again by its customerRoleId if the answer gets lost.
+      {
+        name: 'deck-role',
+        operation: 'role.create',
+        input: { customerRoleId: 'deck-crew', name: 'Deck crew' },
+        sandboxOnly: true,
+      },
+    ],
+  },
 };
 
 /** The sandbox is quick, so it is asked often; a real vendor gets the operation's own waits. */
