@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import type { ResolveFlags } from './commands/resolve.ts';
 import type { SubmitFlags } from './commands/submit.ts';
 import { exitCodes } from './exit-codes.ts';
 import { complain, reportError } from './report-error.ts';
@@ -86,6 +87,29 @@ function buildProgram(done: (exitCode: number) => void): Command {
     .action(async (vendor: string, submissionId: string) => {
       const { cancel } = await import('./commands/cancel.ts');
       done(await cancel(vendor, submissionId));
+    });
+
+  program
+    .command('retry')
+    .description('start a settled submission anew, under a new id')
+    .argument('<vendor>')
+    .argument('<submissionId>')
+    .action(async (vendor: string, submissionId: string) => {
+      const { retry } = await import('./commands/retry.ts');
+      done(await retry(vendor, submissionId));
+    });
+
+  program
+    .command('resolve')
+    .description('decide on a submission of unknown fate that waits for a person')
+    .argument('<vendor>')
+    .argument('<submissionId>')
+    .option('--adopt <vendorJobId>', 'the vendor took it: this is its job')
+    .option('--resend', 'the vendor did not take it: send it again')
+    .option('--give-up', 'end it as unconfirmed')
+    .action(async (vendor: string, submissionId: string, options: ResolveFlags) => {
+      const { resolve } = await import('./commands/resolve.ts');
+      done(await resolve(vendor, submissionId, options));
     });
 
   program

@@ -1,0 +1,28 @@
+import { loadConfig } from '../../config/load-config.ts';
+import { adapters } from '../../vendors/catalogue.ts';
+import { exitCodes } from '../exit-codes.ts';
+import { openProducer } from '../open-producer.ts';
+import { findVendor } from '../operation-name.ts';
+import { complain } from '../report-error.ts';
+
+/** Starts a settled submission anew, as a submission of its own. */
+export async function retry(vendor: string, submissionId: string): Promise<number> {
+  findVendor(vendor);
+  const producer = openProducer(loadConfig(process.env, adapters));
+  try {
+    const result = await producer.retry(vendor, submissionId);
+    switch (result.kind) {
+      case 'started':
+        process.stdout.write(`${result.submissionId}\n`);
+        return exitCodes.ok;
+      case 'not-over':
+        complain(`${submissionId} is not over yet; \`jobferry cancel ${vendor} ${submissionId}\` ends it`);
+        return exitCodes.notSucceeded;
+      case 'unknown':
+        complain(`${vendor} knows no submission ${JSON.stringify(submissionId)}`);
+        return exitCodes.notSucceeded;
+    }
+  } finally {
+    await producer.close();
+  }
+}
