@@ -9,6 +9,5 @@ export default defineConfig({
     testTimeout: 30_000,
     hookTimeout: 60_000,
     globalSetup: ['test/helpers/global-redis.ts'],
-    reporters: process.env['CI'] === undefined ? ['default'] : ['default'],
   },
 });
