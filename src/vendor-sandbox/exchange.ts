@@ -1,6 +1,6 @@
 import { UnknownFaultError } from './faults/catalogue.ts';
 import type { ActiveFault } from './faults/definition.ts';
-import type { FaultBoard, Strike } from './faults/fault-board.ts';
+import type { FaultBoard, FaultContext, Strike } from './faults/fault-board.ts';
 import type { Call } from './http/call.ts';
 import { BodyTooLargeError } from './http/call.ts';
 import type { Reply } from './http/reply.ts';
@@ -91,17 +91,21 @@ async function paced(call: Call, reply: Reply, others: readonly ActiveFault[]): 
   await send(call, reply, bodyMs);
 }
 
-function contextOf(call: Call, double: VendorDouble, { route, jobId, source, dataId, apiKey }: Admission) {
+function contextOf(call: Call, double: VendorDouble, admission: Admission): FaultContext {
+  const { route, jobId, jobIds, source, dataId, apiKey, isPerJob } = admission;
   const texts = source === null && dataId === null ? '' : `${source ?? ''} ${dataId ?? ''}`;
-  return { vendor: double.name, route, method: call.method, jobId, source: texts, apiKey };
+  return { vendor: double.name, route, method: call.method, jobId, jobIds, isPerJob, source: texts, apiKey };
 }
 
 /** Filled in before the work, so that requests in flight can be told apart. */
 function note(entry: LedgerEntry, call: Call, admission: Admission, { answer, others, forJob }: Strike): void {
-  entry.route = admission.route;
+  const { route } = admission;
+  entry.route = route;
+  entry.kind = admission.kind ?? (route === 'create' || route === 'lookup' ? route : 'other');
   entry.dataId = admission.dataId;
   entry.source = admission.source;
   call.jobId = admission.jobId;
+  call.jobIds = admission.jobIds ?? null;
   if (answer !== null) call.faultNames.push(answer.name);
   for (const { name } of others) call.faultNames.push(name);
   for (const { definition } of forJob) call.faultNames.push(definition.name);

@@ -1,6 +1,9 @@
 import { createHash } from 'node:crypto';
 import type { Call, CallEnd } from './http/call.ts';
 
+/** What a request is for: starts work, asks how work stands, or anything else. */
+export type RequestKind = 'create' | 'lookup' | 'other';
+
 /** One request that the sandbox was asked, and what became of it. Bounded: never a whole body, never a secret. */
 export interface LedgerEntry {
   /** 1, 2, 3 … since start or reset, in order of arrival. */
@@ -14,6 +17,7 @@ export interface LedgerEntry {
   readonly vendor: string;
   /** The vendor's route name, e.g. `create`, `lookup`; `unknown` for a path that the vendor does not have. */
   route: string;
+  kind: RequestKind;
   readonly method: string;
   readonly path: string;
   /** Query with link signatures removed. */
@@ -25,6 +29,10 @@ export interface LedgerEntry {
   /** The vendor job that the request was about, or that it created. */
   jobId: string | null;
   jobCreated: boolean;
+  /** Jobs that a batched request asked for or created, the first 1,000; empty for requests about one job. */
+  jobIds: readonly string[];
+  /** How many ids a batched request asked for, or how many jobs it created; null for requests about one job. */
+  idCount: number | null;
   dataId: string | null;
   /** Source URL or file name of a create. */
   source: string | null;
@@ -44,6 +52,7 @@ const KEPT_HEADERS = [
   'idempotency-key',
   'x-request-id',
   'range',
+  'organizationid',
 ];
 
 export function openedEntry(seq: number, vendor: string, call: Call): LedgerEntry {
@@ -54,6 +63,7 @@ export function openedEntry(seq: number, vendor: string, call: Call): LedgerEntr
     durationMs: null,
     vendor,
     route: 'unknown',
+    kind: 'other',
     method: call.method,
     path: call.path.slice(0, 300),
     query: safeQuery(call.search),
@@ -61,6 +71,8 @@ export function openedEntry(seq: number, vendor: string, call: Call): LedgerEntr
     body: { bytes: 0, excerpt: null },
     jobId: null,
     jobCreated: false,
+    jobIds: [],
+    idCount: null,
     dataId: null,
     source: null,
     faults: [],
@@ -91,6 +103,8 @@ function safeHeaders(call: Call): Record<string, string> {
       60,
     );
   }
+  const apiKey = call.header('x-api-key');
+  if (apiKey !== undefined) kept['x-api-key'] = `… (${fingerprints.of(apiKey)})`;
   return kept;
 }
 

@@ -1,11 +1,16 @@
 import type { Call } from './http/call.ts';
-import type { LedgerEntry } from './ledger-entry.ts';
+import type { LedgerEntry, RequestKind } from './ledger-entry.ts';
 import { openedEntry } from './ledger-entry.ts';
+
+/** Most ids of a batched request that an entry keeps. */
+const MOST_IDS = 1_000;
 
 /** Every given field must match. */
 export interface LedgerFilter {
   readonly vendor?: string | undefined;
   readonly route?: string | undefined;
+  /** What the request was for. */
+  readonly kind?: RequestKind | undefined;
   readonly method?: string | undefined;
   readonly jobId?: string | undefined;
   readonly dataId?: string | undefined;
@@ -103,7 +108,7 @@ export class Ledger {
     fill(entry, call);
     if (generation !== this.#generation) return;
     this.#inFlight -= 1;
-    if (entry.jobCreated) this.#jobsCreated += 1;
+    if (entry.jobCreated) this.#jobsCreated += entry.idCount ?? 1;
     increment(this.#byRoute, `${entry.vendor}.${entry.route}`);
     increment(this.#byStatus, entry.status === null ? 'none' : String(entry.status));
     for (const fault of entry.faults) increment(this.#byFault, fault);
@@ -120,18 +125,19 @@ export class Ledger {
     const groups = new Map<string, { key: string; requests: number; jobIds: string[] }>();
     for (const entry of this.#entries) {
       const key = entry[by];
-      if (entry.route !== 'create' || key === null || !matches(entry, filter)) continue;
+      if (entry.kind !== 'create' || key === null || !matches(entry, filter)) continue;
       const group = groups.get(key) ?? { key, requests: 0, jobIds: [] };
       group.requests += 1;
       if (entry.jobCreated && entry.jobId !== null) group.jobIds.push(entry.jobId);
+      else if (entry.jobCreated) group.jobIds.push(...entry.jobIds);
       groups.set(key, group);
     }
     return [...groups.values()];
   }
 
-  /** Look-ups of a job, oldest first, with their times. */
+  /** Look-ups of a job, oldest first, with their times; batched ones included. */
   lookups(jobId: string): { at: string; atMs: number; status: number | null }[] {
-    return this.entries({ jobId, route: 'lookup' }).map(({ at, atMs, status }) => ({ at, atMs, status }));
+    return this.entries({ jobId, kind: 'lookup' }).map(({ at, atMs, status }) => ({ at, atMs, status }));
   }
 
   summary(): LedgerSummary {
@@ -165,6 +171,10 @@ export class Ledger {
 export function fill(entry: LedgerEntry, call: Call): void {
   entry.jobId = call.jobId;
   entry.jobCreated = call.jobCreated;
+  if (call.jobIds !== null) {
+    entry.jobIds = call.jobIds.length > MOST_IDS ? call.jobIds.slice(0, MOST_IDS) : call.jobIds;
+    entry.idCount = call.jobIds.length;
+  }
   entry.faults = call.faultNames;
   entry.body = { bytes: call.bodyBytes, excerpt: call.bodyExcerpt };
 }
@@ -178,7 +188,8 @@ function matches(entry: LedgerEntry, filter: LedgerFilter): boolean {
     (filter.vendor === undefined || entry.vendor === filter.vendor) &&
     (filter.route === undefined || entry.route === filter.route) &&
     (filter.method === undefined || entry.method === filter.method) &&
-    (filter.jobId === undefined || entry.jobId === filter.jobId) &&
+    (filter.kind === undefined || entry.kind === filter.kind) &&
+    (filter.jobId === undefined || entry.jobId === filter.jobId || entry.jobIds.includes(filter.jobId)) &&
     (filter.dataId === undefined || entry.dataId === filter.dataId) &&
     (filter.source === undefined || (entry.source?.includes(filter.source) ?? false)) &&
     (filter.status === undefined || entry.status === filter.status) &&

@@ -1,7 +1,7 @@
 import type { Server } from 'node:http';
 import type { FaultBoard } from './faults/fault-board.ts';
 import type { Ledger } from './ledger.ts';
-import type { JobEnding, JobFilter, JobView, VendorDouble } from './vendor-double.ts';
+import type { JobEnding, JobFilter, JobView, VendorControl, VendorDouble } from './vendor-double.ts';
 import { VendorSettingError } from './vendor-double.ts';
 import type { WorkClock } from './work-clock.ts';
 
@@ -69,6 +69,23 @@ export class Sandbox {
   /** To be given as `KNOWHERE_BASE_URL`. */
   get knowhereUrl(): string {
     return this.baseUrl('knowhere');
+  }
+
+  /** To be given as `FINI_BASE_URL`. */
+  get finiUrl(): string {
+    return this.baseUrl('fini');
+  }
+
+  /** To be given as `SHARELY_BASE_URL`. */
+  get sharelyUrl(): string {
+    return this.baseUrl('sharely');
+  }
+
+  /** Control routes that belong to one vendor alone. */
+  vendorControls(): Readonly<Record<string, VendorControl>> {
+    return Object.assign({}, ...this.#parts.doubles.map((double) => double.controlRoutes ?? {})) as Readonly<
+      Record<string, VendorControl>
+    >;
   }
 
   /** Jobs of all vendors, newest first within a vendor. `total` counts all that match. */

@@ -2,6 +2,7 @@ import type { FaultCatalogue } from './faults/catalogue.ts';
 import type { ActiveFault, BoundFault, Refusal } from './faults/definition.ts';
 import type { Call } from './http/call.ts';
 import type { Reply } from './http/reply.ts';
+import type { RequestKind } from './ledger-entry.ts';
 
 /** What a vendor's double says about a request before anything happens. */
 export interface Admission {
@@ -13,6 +14,12 @@ export interface Admission {
   /** Source URL or file name, on creates. */
   readonly source: string | null;
   readonly apiKey: string | undefined;
+  /** What the request is for, where the route's name does not say (`create`, `lookup`). */
+  readonly kind?: RequestKind | undefined;
+  /** Jobs that a batched look-up asks for. */
+  readonly jobIds?: readonly string[] | undefined;
+  /** True: the double draws the faults of each job it makes by itself, with `FaultBoard.strikeJob`. */
+  readonly isPerJob?: boolean | undefined;
   /** Faults of the job that the request names, or of the marked text that it submits. */
   readonly faults: readonly BoundFault[];
 }
@@ -61,6 +68,13 @@ export interface JobEnding {
   readonly message?: string | undefined;
 }
 
+/**
+ * Answers a control route.
+ * @param body - the parsed JSON body; `{}` when there is none
+ * @throws VendorSettingError or a ZodError when the request does not fit
+ */
+export type VendorControl = (body: unknown, call: Call, id: string) => Promise<Reply> | Reply;
+
 /** A bad value for one of a vendor's settings; the message says what would do. */
 export class VendorSettingError extends Error {
   override readonly name = 'VendorSettingError';
@@ -94,6 +108,8 @@ export interface VendorDouble {
    * @throws VendorSettingError when a name or value does not fit
    */
   configure(settings: Record<string, unknown>): void;
+  /** Control routes of this vendor alone, keyed like `POST /_control/<vendor>/…`; `:id` takes one segment. */
+  readonly controlRoutes?: Readonly<Record<string, VendorControl>> | undefined;
   /** Back to the state at start: no jobs, settings as given. */
   reset(): Promise<void>;
   close(): Promise<void>;

@@ -1,10 +1,14 @@
 import type { DoubleContext } from './double-context.ts';
+import { finiDouble } from './fini/double.ts';
 import { knowhereDouble } from './knowhere/double.ts';
+import { sharelyDouble } from './sharely/double.ts';
 import type { VendorDouble } from './vendor-double.ts';
 
 /** The one place that names all vendors. */
 const builders: Readonly<Record<string, (context: DoubleContext) => VendorDouble>> = {
   knowhere: knowhereDouble,
+  fini: finiDouble,
+  sharely: sharelyDouble,
 };
 
 /** @throws RangeError on a vendor that is not played */

@@ -124,7 +124,11 @@ describe('control routes', () => {
 
   test('the index names vendors and routes; anything else is 404', async () => {
     const { body } = await http('GET', sandbox.url);
-    expect(body.vendors).toEqual({ knowhere: sandbox.knowhereUrl });
+    expect(body.vendors).toEqual({
+      knowhere: sandbox.knowhereUrl,
+      fini: sandbox.finiUrl,
+      sharely: sandbox.sharelyUrl,
+    });
     expect((await http('GET', `${sandbox.url}/healthz`)).body).toEqual({ ok: true });
     expect((await http('GET', `${sandbox.url}/elsewhere`)).status).toBe(404);
   });

@@ -3,7 +3,10 @@ import { readFileSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { UnknownFaultError, startSandbox, type FaultDefinition, type Sandbox } from '../../src/vendor-sandbox/index.ts';
 
-/** Every line of the fault table strikes as it says; one case each, and the last test counts them. */
+/**
+ * Every line of Knowhere's fault table strikes as it says; one case each, and the last test counts them. The other
+ * vendors' own faults have files of their own.
+ */
 
 /** Answers as they come off the wire: tests look into them as they please. */
 type Wire = ReturnType<typeof JSON.parse>;
@@ -12,7 +15,7 @@ let sandbox: Sandbox;
 const auth = { authorization: 'Bearer sk_test' };
 
 beforeAll(async () => {
-  sandbox = await startSandbox({ speed: 10_000 });
+  sandbox = await startSandbox({ speed: 10_000, vendors: ['knowhere'] });
 });
 afterEach(() => sandbox.reset());
 afterAll(() => sandbox.close());
@@ -539,16 +542,14 @@ describe('rules', () => {
 });
 
 describe('the guide', () => {
-  test('lists every fault as the table has it', () => {
+  test('lists every fault of every vendor as the tables have it', async () => {
     const guide = readFileSync(new URL('../../docs/sandbox.md', import.meta.url), 'utf8');
-    for (const { definition } of sandbox.faults.table()) expect(guide).toContain(guideLine(definition));
+    const all = await startSandbox();
+    const definitions = all.faults.table().map(({ definition }) => definition);
+    await all.close();
+    for (const definition of definitions) expect(guide).toContain(guideLine(definition));
     const listed = [...guide.matchAll(/^\| `([a-z-]+)` \|.*\| (?:once|always|the job) \|/gm)].map((match) => match[1]);
-    expect(listed.sort()).toEqual(
-      sandbox.faults
-        .table()
-        .map(({ definition }) => definition.name)
-        .sort(),
-    );
+    expect(listed.sort()).toEqual([...new Set(definitions.map(({ name }) => name))].sort());
   });
 });
 

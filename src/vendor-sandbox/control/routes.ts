@@ -83,17 +83,37 @@ export const controlRoutes: Readonly<Record<string, Handler>> = {
   },
 };
 
-const compiled = Object.entries(controlRoutes).map(([key, handler]) => {
+interface Route {
+  readonly method: string;
+  readonly parts: readonly string[];
+  readonly handler: Handler;
+}
+
+function compile([key, handler]: [string, Handler]): Route {
   const [method = '', pattern = ''] = key.split(' ');
   return { method, parts: pattern.split('/').slice(1), handler };
-});
+}
+
+const compiled = Object.entries(controlRoutes).map(compile);
+const compiledForVendors = new WeakMap<Sandbox, readonly Route[]>();
+
+/** The routes of the vendors that this sandbox plays. */
+function vendorRoutes(sandbox: Sandbox): readonly Route[] {
+  const known = compiledForVendors.get(sandbox);
+  if (known !== undefined) return known;
+  const routes = Object.entries(sandbox.vendorControls()).map(([key, control]) =>
+    compile([key, async (call, _sandbox, id) => control(await body(call, z.unknown()), call, id)]),
+  );
+  compiledForVendors.set(sandbox, routes);
+  return routes;
+}
 
 /** Answers `/`, `/healthz` and everything below `/_control`. */
 export async function controlReply(call: Call, sandbox: Sandbox): Promise<Reply> {
   if (call.path === '/healthz') return json(200, { ok: true });
   if (call.path === '/') return index(call, sandbox);
   try {
-    for (const { method, parts, handler } of compiled) {
+    for (const { method, parts, handler } of [...compiled, ...vendorRoutes(sandbox)]) {
       if (method !== call.method || parts.length !== call.segments.length) continue;
       if (!parts.every((part, at) => part.startsWith(':') || part === call.segments[at])) continue;
       const idAt = parts.findIndex((part) => part.startsWith(':'));
@@ -111,7 +131,7 @@ function index(call: Call, sandbox: Sandbox): Reply {
   return json(200, {
     what: 'jobferry vendor sandbox',
     vendors: Object.fromEntries(sandbox.vendors.map((name) => [name, sandbox.baseUrl(name)])),
-    control: Object.keys(controlRoutes),
+    control: [...Object.keys(controlRoutes), ...Object.keys(sandbox.vendorControls())],
     self: call.origin,
   });
 }

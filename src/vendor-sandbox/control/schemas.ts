@@ -42,6 +42,7 @@ const count = z.coerce.number().int().min(0);
 export const ledgerQuery = z.strictObject({
   vendor: z.string().optional(),
   route: z.string().optional(),
+  kind: z.enum(['create', 'lookup', 'other']).optional(),
   method: z.string().optional(),
   jobId: z.string().optional(),
   dataId: z.string().optional(),

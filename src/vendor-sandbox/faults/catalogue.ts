@@ -17,15 +17,20 @@ export interface FaultWish {
 /** The faults that one vendor's double knows. */
 export class FaultCatalogue {
   readonly #byName: ReadonlyMap<string, FaultDefinition>;
-  readonly #createRoute: string;
+  readonly #createRoutes: readonly string[];
   readonly #routes: readonly string[];
 
   /**
-   * @param routes - the vendor's route names; the first one is the create route.
+   * @param routes - the vendor's route names.
+   * @param createRoutes - those that create jobs; by default the first one.
    */
-  constructor(definitions: readonly FaultDefinition[], routes: readonly [string, ...string[]]) {
+  constructor(
+    definitions: readonly FaultDefinition[],
+    routes: readonly [string, ...string[]],
+    createRoutes: readonly string[] = [routes[0]],
+  ) {
     this.#byName = new Map(definitions.map((definition) => [definition.name, definition]));
-    this.#createRoute = routes[0];
+    this.#createRoutes = createRoutes;
     this.#routes = routes;
   }
 
@@ -33,8 +38,8 @@ export class FaultCatalogue {
     return [...this.#byName.values()];
   }
 
-  get createRoute(): string {
-    return this.#createRoute;
+  get createRoutes(): readonly string[] {
+    return this.#createRoutes;
   }
 
   knows(name: string): boolean {
@@ -53,28 +58,25 @@ export class FaultCatalogue {
     return {
       definition,
       argument: checkedArgument(definition, wish.argument),
-      route: this.#route(definition, wish.route),
+      routes: this.#routesOf(definition, wish.route),
       skip: wish.skip ?? 0,
       remaining: strikes(wish.times ?? (defaultTimes === 'table' ? definition.markerTimes : 1)),
     };
   }
 
-  #route(definition: FaultDefinition, asked: string | undefined): string {
-    // A job's fault is picked up where jobs are made, wherever it shows later.
-    if (definition.scope === 'job') {
-      if (asked !== undefined && asked !== this.#createRoute) {
-        throw new UnknownFaultError(
-          `fault '${definition.name}' belongs to a job: it takes no route but '${this.#createRoute}'`,
-        );
-      }
-      return this.#createRoute;
-    }
+  #routesOf(definition: FaultDefinition, asked: string | undefined): readonly string[] {
     const fitting = definition.routes === 'any' ? this.#routes : definition.routes;
-    const route = asked ?? (definition.routes === 'any' ? this.#createRoute : definition.routes[0]);
-    if (!fitting.includes(route)) {
-      throw new UnknownFaultError(`fault '${definition.name}' fits the routes ${fitting.join(', ')}, got '${route}'`);
+    if (asked === undefined) {
+      if (definition.routes === 'any') return this.#createRoutes;
+      // A job's fault is picked up wherever such jobs are made, whatever route it shows at later.
+      return definition.scope === 'job' ? definition.routes : [definition.routes[0]];
     }
-    return route;
+    if (fitting.includes(asked)) return [asked];
+    throw new UnknownFaultError(
+      definition.scope === 'job'
+        ? `fault '${definition.name}' belongs to a job: it takes no route but '${fitting.join("', '")}'`
+        : `fault '${definition.name}' fits the routes ${fitting.join(', ')}, got '${asked}'`,
+    );
   }
 }
 

@@ -43,11 +43,11 @@ export interface FaultDefinition {
   /** One or two sentences for users. */
   readonly summary: string;
   readonly effect: FaultEffect;
-  /** Routes that it fits; `any` means every route. The first one (for `any`: the create route) is the default. */
+  /** Routes that it fits; `any` means every route. The first one (for `any`: every create route) is the default. */
   readonly routes: 'any' | readonly [string, ...string[]];
   /**
    * `request`: strikes requests of its route, a counted number of times.
-   * `job`: is picked up by a create and then belongs to the job made by it.
+   * `job`: is picked up by a create of any of its routes and then belongs to the job made by it.
    */
   readonly scope: 'request' | 'job';
   /** What the argument means, and its default. Absent: takes none. */
@@ -62,11 +62,12 @@ export interface FaultDefinition {
   readonly markerTimes: 1 | 'always';
 }
 
-/** A fault with its argument, bound to a route, with strikes left. */
+/** A fault with its argument, bound to routes, with strikes left. */
 export interface BoundFault {
   readonly definition: FaultDefinition;
   readonly argument: string;
-  readonly route: string;
+  /** Where it strikes: one route, or all routes that create. */
+  readonly routes: readonly string[];
   /** Matching requests to let pass first. */
   skip: number;
   /** Strikes left; Infinity for always. */

@@ -43,20 +43,29 @@ export function duplicateKeys(reply: Reply): Reply {
 }
 
 export function extraFields(reply: Reply): Reply {
-  const fields = topLevelFields(reply.body.toString());
-  if (fields === null) return reply;
+  const text = reply.body.toString();
   const extra = { sandbox_extra: { nested: [1, 'two', null] }, 'x-новое-поле': '\u2028' };
-  return { ...reply, body: JSON.stringify({ ...extra, ...fields, sandbox_more: 'unknown field' }) };
+  const widened = (fields: object) => ({ ...extra, ...fields, sandbox_more: 'unknown field' });
+  const fields = topLevelFields(text);
+  if (fields !== null) return { ...reply, body: JSON.stringify(widened(fields)) };
+  // A bare array: its rows get them.
+  const rows = topLevelRows(text);
+  if (rows === null) return reply;
+  const wide = rows.map((row) => (typeof row === 'object' && row !== null ? widened(row) : row));
+  return { ...reply, body: JSON.stringify(wide) };
 }
 
 export function byteOrderMark(reply: Reply): Reply {
   return { ...reply, body: `\uFEFF${reply.body.toString()}` };
 }
 
-/** Filler inside the JSON object (a field of its own), or behind any other body. */
+/** Filler inside the JSON (a field of its own, or blanks in a bare array), or behind any other body. */
 export function hugeBody(reply: Reply, mebibytes: string): Reply {
   const bytes = Math.max(1, Number(mebibytes)) * MEBIBYTE;
   const text = reply.body.toString();
+  if (topLevelRows(text) !== null) {
+    return { ...reply, body: text.trimStart(), delivery: { kind: 'padded', at: 1, bytes, filler: ' ' } };
+  }
   if (topLevelFields(text) === null) {
     return { ...reply, delivery: { kind: 'padded', at: reply.body.length, bytes, filler: '\0' } };
   }
@@ -78,6 +87,15 @@ function topLevelFields(text: string): Record<string, unknown> | null {
   if (!text.trimStart().startsWith('{')) return null;
   try {
     return JSON.parse(text) as Record<string, unknown>;
+  } catch {
+    return null;
+  }
+}
+
+function topLevelRows(text: string): unknown[] | null {
+  if (!text.trimStart().startsWith('[')) return null;
+  try {
+    return JSON.parse(text) as unknown[];
   } catch {
     return null;
   }

@@ -40,6 +40,10 @@ export interface FaultContext {
   readonly route: string;
   readonly method: string;
   readonly jobId: string | null;
+  /** Jobs that a batched request names. */
+  readonly jobIds?: readonly string[] | undefined;
+  /** True: faults of jobs are left to `strikeJob`, which the vendor's double calls for each job it makes. */
+  readonly isPerJob?: boolean | undefined;
   /** Source URL, file name and data id, joined; empty when unknown. */
   readonly source: string;
   readonly apiKey: string | undefined;
@@ -100,15 +104,22 @@ export class FaultBoard {
       skip: spec.skip,
     };
     const bound = new Map<string, BoundFault>();
+    let misfit: UnknownFaultError | undefined;
     for (const [vendor, catalogue] of this.#catalogues) {
-      if (spec.vendor === vendor || (spec.vendor === undefined && catalogue.knows(spec.fault))) {
+      if (spec.vendor !== vendor && (spec.vendor !== undefined || !catalogue.knows(spec.fault))) continue;
+      try {
         bound.set(vendor, catalogue.bind(wish, 1));
+      } catch (error) {
+        // Of all vendors that know the fault, one may have no such route. It is enough that some vendor has it.
+        if (!(error instanceof UnknownFaultError)) throw error;
+        misfit ??= error;
       }
     }
     const [first] = bound.values();
     if (first === undefined) {
+      if (misfit !== undefined) throw misfit;
       throw new UnknownFaultError(
-        spec.vendor === undefined || this.#catalogues.has(spec.vendor)
+        spec.vendor === undefined
           ? `unknown fault '${spec.fault}'`
           : `unknown vendor '${spec.vendor}'; known: ${[...this.#catalogues.keys()].join(', ')}`,
       );
@@ -197,33 +208,73 @@ export class FaultBoard {
     };
     for (const rule of this.#rules) {
       const fault = rule.bound.get(context.vendor);
-      if (fault === undefined || fault.route !== context.route || !fits(rule.spec, context)) continue;
-      if (rule.skip > 0) {
-        rule.skip -= 1;
-        continue;
-      }
-      if (this.#random() >= (rule.spec.probability ?? 1)) continue;
-      if (take(fault)) {
+      if (fault === undefined || !fault.routes.includes(context.route) || !fits(rule.spec, context)) continue;
+      if (context.isPerJob === true && fault.definition.scope === 'job') continue;
+      if (this.#isDue(rule) && take(fault)) {
         rule.strikes += 1;
         rule.remaining -= 1;
       }
     }
-    this.#rules = this.#rules.some((rule) => rule.remaining <= 0)
-      ? this.#rules.filter((rule) => rule.remaining > 0)
-      : this.#rules;
+    this.#dropSpentRules();
     for (const fault of own) {
-      if (fault.route !== context.route || fault.remaining <= 0) continue;
+      if (!fault.routes.includes(context.route) || fault.remaining <= 0) continue;
       if (fault.skip > 0) fault.skip -= 1;
       else if (take(fault)) fault.remaining -= 1;
     }
     return { answer, others, forJob };
+  }
+
+  /**
+   * The faults that one job gets when its create may make several: rules and markers are counted job by job, and
+   * `context.source` is the text of this one job.
+   */
+  strikeJob(context: FaultContext, own: readonly BoundFault[]): BoundFault[] {
+    const taken: BoundFault[] = [];
+    const take = (fault: BoundFault): void => {
+      taken.push({ ...fault, skip: 0, remaining: Number.POSITIVE_INFINITY });
+    };
+    for (const rule of this.#rules) {
+      const fault = rule.bound.get(context.vendor);
+      if (fault === undefined || fault.definition.scope !== 'job') continue;
+      if (!fault.routes.includes(context.route) || !fits(rule.spec, context) || !this.#isDue(rule)) continue;
+      take(fault);
+      rule.strikes += 1;
+      rule.remaining -= 1;
+    }
+    this.#dropSpentRules();
+    for (const fault of own) {
+      if (fault.definition.scope !== 'job' || !fault.routes.includes(context.route) || fault.remaining <= 0) continue;
+      if (fault.skip > 0) {
+        fault.skip -= 1;
+        continue;
+      }
+      take(fault);
+      fault.remaining -= 1;
+    }
+    return taken;
+  }
+
+  /** Counts a matching request against the rule's skips, then draws. */
+  #isDue(rule: ArmedRule): boolean {
+    if (rule.remaining <= 0) return false;
+    if (rule.skip > 0) {
+      rule.skip -= 1;
+      return false;
+    }
+    return this.#random() < (rule.spec.probability ?? 1);
+  }
+
+  #dropSpentRules(): void {
+    if (this.#rules.some((rule) => rule.remaining <= 0)) {
+      this.#rules = this.#rules.filter((rule) => rule.remaining > 0);
+    }
   }
 }
 
 function fits(spec: FaultRuleSpec, context: FaultContext): boolean {
   return (
     (spec.method === undefined || spec.method.toUpperCase() === context.method) &&
-    (spec.jobId === undefined || spec.jobId === context.jobId) &&
+    (spec.jobId === undefined || spec.jobId === context.jobId || context.jobIds?.includes(spec.jobId) === true) &&
     (spec.source === undefined || context.source.includes(spec.source)) &&
     (spec.apiKey === undefined || spec.apiKey === context.apiKey)
   );

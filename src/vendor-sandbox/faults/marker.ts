@@ -28,6 +28,14 @@ export function mayHoldMarkers(text: string): boolean {
   return text.includes('fault-') || text.includes('sandbox=');
 }
 
+/**
+ * The words of a free text that hold markers: in `Refund policy .fault-job-fails of 2026` only the marker is one, and
+ * the sentence around it stays out of the fault's name.
+ */
+export function markedWords(text: string): string[] {
+  return mayHoldMarkers(text) ? [...new Set(text.split(/\s+/).filter(mayHoldMarkers))] : [];
+}
+
 function split(text: string): { names: string; query: string } {
   const withoutFragment = text.split('#', 1)[0] ?? '';
   const mark = withoutFragment.indexOf('?');

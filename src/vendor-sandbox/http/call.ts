@@ -32,6 +32,8 @@ export class Call {
   readonly faultNames: string[] = [];
   jobId: string | null = null;
   jobCreated = false;
+  /** Jobs that a batched request asks for, or made. */
+  jobIds: readonly string[] | null = null;
   wasCut = false;
   bodyBytes = 0;
   bodyExcerpt: string | null = null;

@@ -109,6 +109,6 @@ function documentConflict(
 /** Faults that go with the job: those armed for it, and markers that strike elsewhere than at the create. */
 function jobFaults(marked: readonly BoundFault[], armed: readonly BoundFault[]): readonly BoundFault[] {
   if (marked.length === 0 && armed.length === 0) return [];
-  const later = marked.filter((fault) => fault.definition.scope === 'request' && fault.route !== 'create');
+  const later = marked.filter((fault) => fault.definition.scope === 'request' && !fault.routes.includes('create'));
   return [...armed, ...later.map((fault) => ({ ...fault }))];
 }

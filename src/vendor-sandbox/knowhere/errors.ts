@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Refusal } from '../faults/definition.ts';
 import type { Call } from '../http/call.ts';
+import { gatewayPage } from '../http/gateway-page.ts';
 import type { Reply } from '../http/reply.ts';
 import { json } from '../http/reply.ts';
 import type { Violation } from './create-input.ts';
@@ -46,22 +47,6 @@ export function storageError(call: Call, status: number, code: string, message: 
     `<RequestId>${requestIdOf(call)}</RequestId><HostId>vendor-sandbox</HostId></Error>`,
   ].join('\n');
   return { status, headers: { 'content-type': 'application/xml', 'x-amz-request-id': requestIdOf(call) }, body };
-}
-
-/** A proxy's own page, as nginx writes it. */
-function gatewayPage(status: number): Reply {
-  const words: Record<number, string> = {
-    500: 'Internal Server Error',
-    502: 'Bad Gateway',
-    503: 'Service Temporarily Unavailable',
-    504: 'Gateway Time-out',
-  };
-  const title = `${status} ${words[status] ?? 'Error'}`;
-  return {
-    status,
-    headers: { 'content-type': 'text/html' },
-    body: `<html>\r\n<head><title>${title}</title></head>\r\n<body>\r\n<center><h1>${title}</h1></center>\r\n<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n`,
-  };
 }
 
 /** Codes by reason; `internal` depends on the status. */
