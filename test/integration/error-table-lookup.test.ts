@@ -10,7 +10,7 @@ describe('a look-up that fails', () => {
   });
   afterAll(() => rig.stop());
   beforeEach(() => {
-    rig.sandbox.reset();
+    return rig.sandbox.reset();
   });
 
   const submit = (name: string, rest: object = {}): Promise<string> =>

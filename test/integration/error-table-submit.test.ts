@@ -10,7 +10,7 @@ describe('a submit that fails', () => {
   });
   afterAll(() => rig.stop());
   beforeEach(() => {
-    rig.sandbox.reset();
+    return rig.sandbox.reset();
   });
 
   const submit = (name: string): Promise<string> =>

@@ -77,7 +77,7 @@ describe('producers', () => {
     await expect(producer.submit('nobody' as never, 'parse' as never, { input: urlInput() as never })).rejects.toThrow(
       /unknown/,
     );
-    await expect(producer.submit('knowhere', 'toString' as never, { input: urlInput() as never })).rejects.toThrow(
+    await expect(producer.submit('knowhere', 'toString' as never, { input: urlInput() })).rejects.toThrow(
       /no operation/,
     );
   });
