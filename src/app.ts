@@ -1,13 +1,17 @@
-import type { Config } from './config/load-config.ts';
+import type { Environment } from './config/accounts.ts';
+import { loadConfig, requireRedis, type Config } from './config/load-config.ts';
 import type { CompletionEvent } from './core/completion-event.ts';
+import { ConfigError } from './core/errors.ts';
 import { redactText } from './core/redact.ts';
 import { systemClock } from './ports/clock.ts';
-import type { Logger } from './ports/logger.ts';
+import { silentLogger, type Logger } from './ports/logger.ts';
+import type { VendorAdapter } from './ports/vendor-adapter.ts';
 import { AccountBoard } from './queues/account-board.ts';
 import { openConnection, type RedisTarget } from './queues/connection.ts';
 import type { Stage } from './queues/names.ts';
 import { ResultQueues } from './queues/open-queue.ts';
 import { RecordStore } from './queues/record-store.ts';
+import { adapters } from './vendors/catalogue.ts';
 import { HttpClient } from './vendors/http.ts';
 import { FileTransfers } from './vendors/transfers.ts';
 import { AccountGate } from './workers/account-gate.ts';
@@ -40,6 +44,48 @@ export interface RunningWorkers {
 
 /** How long closing may take, ms; a worker's own drain is shorter. */
 const closeBoundMs = 8_500;
+
+export interface StartWorkersOptions {
+  /** Left out, `REDIS_URL` of the environment. */
+  redisUrl?: string;
+  /** The vendors to work for, as far as the environment has credentials for them; the product's own when left out. */
+  vendors?: readonly VendorAdapter[];
+  /** What stands in for the process's environment: credentials, `JOBFERRY_PREFIX`, `JOBFERRY_CONFIG` and the rest. */
+  env?: Environment;
+  /** Both when left out. */
+  stages?: readonly Stage[];
+  /** Jobs at a time, for each stage and vendor. */
+  concurrency?: number;
+  /** pino fits; silence when left out. */
+  logger?: Logger;
+  /** Told of every completion event that this process has delivered. The results queue is what to rely on. */
+  onEvent?: (event: CompletionEvent) => void;
+}
+
+/**
+ * Starts workers in this process, configured as `jobferry worker` is.
+ * @example const workers = await startWorkers({ vendors: [acme] });
+ * @throws ConfigError with every fault at once, also when no vendor has credentials
+ */
+export async function startWorkers(options: StartWorkersOptions = {}): Promise<RunningWorkers> {
+  const {
+    redisUrl,
+    env = process.env,
+    vendors = adapters,
+    logger = silentLogger,
+    stages = ['submit', 'poll'],
+  } = options;
+  const config = loadConfig(redisUrl === undefined ? env : { ...env, REDIS_URL: redisUrl }, vendors);
+  const redis = requireRedis(config);
+  if (config.vendors.every(({ accounts }) => accounts.length === 0)) {
+    const variables = vendors.flatMap(({ credentials, environment }) =>
+      credentials.map((one) => environment[one] ?? one),
+    );
+    throw new ConfigError([{ path: variables.join(' or '), message: 'is not set: no vendor has credentials' }]);
+  }
+  const { concurrency, onEvent } = options;
+  return runWorkers({ config, redis, logger, stages, concurrency, ...(onEvent === undefined ? {} : { onEvent }) });
+}
 
 /**
  * Builds the engine out of its rooms and starts workers. The one place that knows adapters, Redis and workers at once.

@@ -13,6 +13,7 @@ import {
 } from './producers/producer.ts';
 import { catalogue, type Catalogue } from './vendors/catalogue.ts';
 
+export { startWorkers, type RunningWorkers, type StartWorkersOptions } from './app.ts';
 export { completionEvent, type CompletionEvent } from './core/completion-event.ts';
 export * from './core/errors.ts';
 export type { Fault, Json, JsonObject } from './core/json.ts';
@@ -24,6 +25,7 @@ export {
   type EventOf,
   type OnCompletionOptions,
 } from './consumers/on-completion.ts';
+export type { Logger } from './ports/logger.ts';
 export type * from './ports/vendor-adapter.ts';
 export {
   BulkSubmitError,
@@ -35,7 +37,15 @@ export {
 } from './producers/producer.ts';
 export type { CancelResult, SubmissionStatus } from './queues/submission-reader.ts';
 export { catalogue } from './vendors/catalogue.ts';
-export { defineOperation, defineVendor } from './vendors/define-vendor.ts';
+export {
+  defineOperation,
+  defineVendor,
+  statusWords,
+  type DefinedVendor,
+  type LookupSpec,
+  type OperationSpec,
+  type VendorSpec,
+} from './vendors/define-vendor.ts';
 
 type VendorName = keyof Catalogue;
 

@@ -20,6 +20,12 @@ function buildProgram(done: (exitCode: number) => void): Command {
     .configureOutput({
       outputError: (text) => complain(text.replace(/^error: /, '').trim()),
     })
+    .hook('preAction', async (_program, command) => {
+      const { vendorModule = [] } = command.opts<{ vendorModule?: string[] }>();
+      if (vendorModule.length === 0) return;
+      const { useVendorModules } = await import('./vendor-modules.ts');
+      await useVendorModules(vendorModule);
+    })
     .addHelpText('after', '\nQueues, job data, events, environment and exit codes: README.md and docs/.');
 
   program
@@ -38,6 +44,7 @@ function buildProgram(done: (exitCode: number) => void): Command {
     .option('--vendors <names>', 'only these, separated by commas', parseNames)
     .option('--stages <names>', 'submit, poll or both, separated by commas', parseStages, ['submit', 'poll'] as const)
     .option('--concurrency <n>', 'jobs at a time, for each vendor and stage', parseInteger(1, 2_000))
+    .addOption(vendorModule())
     .action(async (options: { vendors?: string[]; stages: Stage[]; concurrency?: number }) => {
       const { worker } = await import('./commands/worker.ts');
       done(await worker(options));
@@ -46,6 +53,7 @@ function buildProgram(done: (exitCode: number) => void): Command {
   program
     .command('board')
     .description('serve the board, /healthz, /readyz and /metrics')
+    .addOption(vendorModule())
     .action(async () => {
       const { board } = await import('./commands/board.ts');
       done(await board());
@@ -63,6 +71,7 @@ function buildProgram(done: (exitCode: number) => void): Command {
     .option('--reply-to <queue>', 'the queue that gets the completion event')
     .option('--wait', 'follow it to its end; exits 0 on succeeded, 1 on any other outcome')
     .option('--json', 'print JSON, also on a terminal')
+    .addOption(vendorModule())
     .action(async (operation: string, options: SubmitFlags) => {
       const { submit } = await import('./commands/submit.ts');
       done(await submit(operation, options));
@@ -74,6 +83,7 @@ function buildProgram(done: (exitCode: number) => void): Command {
     .argument('<vendor>')
     .argument('<submissionId>')
     .option('--json', 'print JSON')
+    .addOption(vendorModule())
     .action(async (vendor: string, submissionId: string, options: { json?: boolean }) => {
       const { status } = await import('./commands/status.ts');
       done(await status(vendor, submissionId, options));
@@ -84,6 +94,7 @@ function buildProgram(done: (exitCode: number) => void): Command {
     .description('ask for a submission to be canceled')
     .argument('<vendor>')
     .argument('<submissionId>')
+    .addOption(vendorModule())
     .action(async (vendor: string, submissionId: string) => {
       const { cancel } = await import('./commands/cancel.ts');
       done(await cancel(vendor, submissionId));
@@ -94,6 +105,7 @@ function buildProgram(done: (exitCode: number) => void): Command {
     .description('start a settled submission anew, under a new id')
     .argument('<vendor>')
     .argument('<submissionId>')
+    .addOption(vendorModule())
     .action(async (vendor: string, submissionId: string) => {
       const { retry } = await import('./commands/retry.ts');
       done(await retry(vendor, submissionId));
@@ -107,6 +119,7 @@ function buildProgram(done: (exitCode: number) => void): Command {
     .option('--adopt <vendorJobId>', 'the vendor took it: this is its job')
     .option('--resend', 'the vendor did not take it: send it again')
     .option('--give-up', 'end it as unconfirmed')
+    .addOption(vendorModule())
     .action(async (vendor: string, submissionId: string, options: ResolveFlags) => {
       const { resolve } = await import('./commands/resolve.ts');
       done(await resolve(vendor, submissionId, options));
@@ -117,6 +130,7 @@ function buildProgram(done: (exitCode: number) => void): Command {
     .description('list vendors and operations, or one operation’s input')
     .argument('[<vendor>.<operation>]', 'such as knowhere.parse')
     .option('--json', 'print JSON; for one operation the JSON Schema of its input')
+    .addOption(vendorModule())
     .action(async (name: string | undefined, options: { json?: boolean }) => {
       const { vendors } = await import('./commands/vendors.ts');
       done(await vendors(name, options));
@@ -137,6 +151,13 @@ function buildProgram(done: (exitCode: number) => void): Command {
 }
 
 type Stage = 'submit' | 'poll';
+
+function vendorModule(): Option {
+  return new Option(
+    '--vendor-module <file>',
+    'a vendor of your own, in TypeScript or JavaScript; repeatable',
+  ).argParser((file: string, before: string[] = []) => [...before, file]);
+}
 
 function readVersion(): string {
   const path = new URL('../../package.json', import.meta.url);

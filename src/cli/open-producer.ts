@@ -1,7 +1,7 @@
 import type { Config } from '../config/load-config.ts';
 import { requireRedis } from '../config/load-config.ts';
 import { Producer, type Vendors } from '../producers/producer.ts';
-import { adapters } from '../vendors/catalogue.ts';
+import { adapters } from './vendor-modules.ts';
 import { describeTarget } from './await-redis.ts';
 import { noteRedisTrouble } from './report-error.ts';
 

@@ -1,5 +1,5 @@
 import type { Operation, VendorAdapter } from '../ports/vendor-adapter.ts';
-import { adapters } from '../vendors/catalogue.ts';
+import { adapters } from './vendor-modules.ts';
 import { CommandError, exitCodes } from './exit-codes.ts';
 
 /** @throws CommandError (usage) when there is no such vendor. */

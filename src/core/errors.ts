@@ -36,11 +36,31 @@ export const errorCodes = {
 } as const;
 export type ErrorCode = keyof typeof errorCodes;
 
-/** What the errors of this product have in common: a literal `name`, a stable `code`, fields instead of prose. */
+/** Marks our errors for other copies of this library in the same process. */
+const brand = Symbol.for('jobferry.error');
+
+/**
+ * What the errors of this product have in common: a literal `name`, a stable `code`, fields instead of prose.
+ *
+ * `instanceof` knows them by brand and name as well: a vendor's module may have loaded a copy of this library of its
+ * own, and its `VendorRejectedError` must not be taken for a fault of ours, which would be reconciled.
+ */
 export abstract class JobferryError extends Error {
   abstract override readonly name: string;
   readonly code: string;
   readonly details: Json | undefined;
+  readonly [brand] = true;
+
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    if (Function.prototype[Symbol.hasInstance].call(this, value)) return true;
+    if (typeof value !== 'object' || value === null || !(brand in value)) return false;
+    if (this === JobferryError || (value as { name?: unknown }).name === this.name) return true;
+    // A subclass of the other copy's class, under a name of its own.
+    for (let at: object | null = value; at !== null; at = Object.getPrototypeOf(at) as object | null) {
+      if ((at.constructor as { name?: string } | undefined)?.name === this.name) return true;
+    }
+    return false;
+  }
 
   constructor(code: string, message: string, options: { cause?: unknown; details?: Json } = {}) {
     super(message, options.cause === undefined ? {} : { cause: options.cause });

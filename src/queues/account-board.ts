@@ -68,6 +68,11 @@ export class AccountBoard {
     return (await this.#redis.set(this.#probeKey(name), '1', 'PX', holdMs, 'NX')) === 'OK';
   }
 
+  /** Keeps a probe that is under way; one that was given back or ran out stays so. */
+  async renewProbe(name: string, holdMs: number): Promise<void> {
+    await this.#redis.pexpire(this.#probeKey(name), holdMs);
+  }
+
   async returnProbe(name: string): Promise<void> {
     await this.#redis.del(this.#probeKey(name));
   }

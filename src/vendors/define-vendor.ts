@@ -1,4 +1,5 @@
 import type * as z from 'zod';
+import type { VendorJobStatus } from '../core/submission.ts';
 import type { HttpOptions, Lookup, Operation, VendorAdapter } from '../ports/vendor-adapter.ts';
 import { httpDefaults, namesOf } from './vendor-defaults.ts';
 
@@ -80,4 +81,14 @@ export function defineOperation<Account>() {
   return <Schema extends z.ZodType>(
     operation: OperationSpec<Account, Schema>,
   ): Operation<Account, z.output<Schema>> & { input: Schema } => operation as never;
+}
+
+/**
+ * Translates a vendor's words for how a job stands. A word that is not listed is `running`: it ends nothing, and the
+ * deadline bounds it.
+ * @example const toStatus = statusWords({ queued: 'pending', done: 'succeeded', failed: 'failed' });
+ */
+export function statusWords(words: Readonly<Record<string, VendorJobStatus>>): (word: string) => VendorJobStatus {
+  const known = new Map(Object.entries(words));
+  return (word) => known.get(word) ?? 'running';
 }

@@ -14,7 +14,14 @@ export type Admission =
   | { admitted: false; until: number; why: ErrorInfo };
 
 const refreshMs = 500;
-const probeMs = 120_000;
+/**
+ * A probe is one worker's for this long, and longer while that worker lives: one that dies with it must not keep the
+ * account held for the time that a request may take.
+ */
+const probeMs = 6_000;
+const probeRenewalMs = 2_000;
+/** However long the work of the one that probes takes, others get their turn after this. */
+const longestProbeMs = 120_000;
 /** Failures in a row after which the vendor counts as down. */
 const breakerThreshold = 5;
 const holdBackoff = { baseMs: 2_000, maxMs: 60_000 };
@@ -42,6 +49,7 @@ export class AccountGate {
   #failuresInARow = 0;
   readonly #inFlight: Record<Scope, number> = { submit: 0, status: 0 };
   readonly #window: Record<Scope, number> = { submit: unthrottled, status: unthrottled };
+  readonly #renewals = new Map<Admission, NodeJS.Timeout>();
 
   /** @param name - `<vendor>/<account>` */
   constructor(board: AccountBoard, name: string, clock: Clock, logger: Logger) {
@@ -69,7 +77,13 @@ export class AccountGate {
         return { admitted: false, until: now + 500 + this.#clock.random() * 1_500, why };
       }
       this.#inFlight[scope] += 1;
-      return { admitted: true, scope, probe: true };
+      const admission = { admitted: true, scope, probe: true } as const;
+      const renew = (): void => {
+        if (this.#clock.now() - now > longestProbeMs) this.#endRenewal(admission);
+        else void this.#board.renewProbe(this.#name, probeMs).catch(() => undefined);
+      };
+      this.#renewals.set(admission, setInterval(renew, probeRenewalMs).unref());
+      return admission;
     }
     if (this.#inFlight[scope] >= this.#window[scope]) {
       const why = {
@@ -89,6 +103,7 @@ export class AccountGate {
   async settle(admission: Admission & { admitted: true }, error: unknown): Promise<void> {
     const { scope } = admission;
     this.#inFlight[scope] -= 1;
+    this.#endRenewal(admission);
     if (error instanceof VendorThrottledError) {
       // A probe that is throttled was let in: the account works again.
       if (admission.probe) await this.#release();
@@ -110,6 +125,7 @@ export class AccountGate {
   /** Gives an admission back unused. */
   async abandon(admission: Admission & { admitted: true }): Promise<void> {
     this.#inFlight[admission.scope] -= 1;
+    this.#endRenewal(admission);
     if (admission.probe) await this.#board.returnProbe(this.#name);
   }
 
@@ -127,6 +143,11 @@ export class AccountGate {
     if (report.remaining > 0 || report.resetMs <= 0) return;
     const scopes: Scope[] = report.scope === undefined ? ['submit', 'status'] : [report.scope];
     for (const scope of scopes) await this.#throttle(scope, report.resetMs, 'the budget of this window is used up');
+  }
+
+  #endRenewal(admission: Admission): void {
+    clearInterval(this.#renewals.get(admission));
+    this.#renewals.delete(admission);
   }
 
   async #throttle(scope: Scope, waitMs: number, message: string): Promise<void> {

@@ -9,6 +9,9 @@ import { isOver, type ErrorInfo, type Resolution, type VendorJob } from '../core
 import type { ReconcileReply, ResendSafety, SubmitReply, VendorRef } from '../ports/vendor-adapter.ts';
 import { TurnLostError, type Move, type Turn } from './turn.ts';
 
+/** From the intent to the request, ms: less than a lock lives, so that nobody else has the submission yet. */
+const sendWithinMs = 4_000;
+
 /**
  * From `received` to `accepted`: the only place that calls a vendor's submit.
  *
@@ -82,6 +85,11 @@ async function submitAdmitted(
 
   await engine.checkpoint('intent-saved');
   const startedAt = turn.now();
+  if (startedAt - state.intent.at > sendWithinMs) {
+    // This process stood still. Others may have looked for this submit meanwhile, and given it up: it must not come now.
+    enter(state, 'received');
+    return { kind: 'again', at: startedAt, line: `not sent at ${turn.elapsed()}: the worker stood still` };
+  }
   let reply: SubmitReply;
   try {
     reply = await operation.submit(turn.context());

@@ -2,7 +2,7 @@ import { startBoard } from '../../board/index.ts';
 import { loadConfig, requireRedis } from '../../config/load-config.ts';
 import { AccountBoard } from '../../queues/account-board.ts';
 import { openConnection } from '../../queues/connection.ts';
-import { adapters } from '../../vendors/catalogue.ts';
+import { adapters } from '../vendor-modules.ts';
 import { readAccountStates } from '../account-states.ts';
 import { describeTarget } from '../await-redis.ts';
 import { exitCodes } from '../exit-codes.ts';

@@ -1,6 +1,6 @@
 import { loadConfig } from '../../config/load-config.ts';
 import type { Resolution } from '../../core/submission.ts';
-import { adapters } from '../../vendors/catalogue.ts';
+import { adapters } from '../vendor-modules.ts';
 import { CommandError, exitCodes } from '../exit-codes.ts';
 import { openProducer } from '../open-producer.ts';
 import { findVendor } from '../operation-name.ts';

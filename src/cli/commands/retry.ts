@@ -1,5 +1,5 @@
 import { loadConfig } from '../../config/load-config.ts';
-import { adapters } from '../../vendors/catalogue.ts';
+import { adapters } from '../vendor-modules.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { openProducer } from '../open-producer.ts';
 import { findVendor } from '../operation-name.ts';

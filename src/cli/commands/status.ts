@@ -3,7 +3,7 @@ import { loadConfig } from '../../config/load-config.ts';
 import { describeDuration } from '../../core/describe.ts';
 import { redactText } from '../../core/redact.ts';
 import type { SubmissionStatus } from '../../queues/submission-reader.ts';
-import { adapters } from '../../vendors/catalogue.ts';
+import { adapters } from '../vendor-modules.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { openProducer } from '../open-producer.ts';
 import { findVendor } from '../operation-name.ts';

@@ -3,7 +3,7 @@ import { text } from 'node:stream/consumers';
 import { loadConfig, requireRedis, type Config } from '../../config/load-config.ts';
 import type { JsonObject } from '../../core/json.ts';
 import { defaultResultQueue } from '../../queues/names.ts';
-import { adapters } from '../../vendors/catalogue.ts';
+import { adapters } from '../vendor-modules.ts';
 import { CommandError, exitCodes } from '../exit-codes.ts';
 import { EventReader, followSubmission } from '../follow-submission.ts';
 import { openProducer } from '../open-producer.ts';

@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import type { Operation, VendorAdapter } from '../../ports/vendor-adapter.ts';
-import { adapters } from '../../vendors/catalogue.ts';
+import { adapters } from '../vendor-modules.ts';
 import { neededVariables } from '../credentials.ts';
 import { describeFields, type JsonSchema } from '../describe-schema.ts';
 import { exitCodes } from '../exit-codes.ts';

@@ -2,7 +2,7 @@ import { runWorkers, type RunningWorkers } from '../../app.ts';
 import { startHealthServer } from '../../board/index.ts';
 import { loadConfig, requireRedis, type Config } from '../../config/load-config.ts';
 import type { Logger } from '../../ports/logger.ts';
-import { adapters } from '../../vendors/catalogue.ts';
+import { adapters } from '../vendor-modules.ts';
 import { awaitRedis, describeTarget } from '../await-redis.ts';
 import { chooseVendors, neededVariables } from '../credentials.ts';
 import { exitCodes } from '../exit-codes.ts';

@@ -1,0 +1,20 @@
+import type { IncomingHttpHeaders } from 'node:http';
+
+/** One request, as a route function sees it. */
+export interface Call {
+  method: string;
+  path: string;
+  /** What stands where the route has `*`, in order. */
+  params: string[];
+  query: URLSearchParams;
+  headers: IncomingHttpHeaders;
+  /** The parsed body; undefined where there is none. */
+  json: unknown;
+}
+
+/** What a route answers: JSON under status 200 unless it says otherwise. */
+export interface Reply {
+  status?: number;
+  json?: unknown;
+  headers?: Record<string, string>;
+}

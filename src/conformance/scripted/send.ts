@@ -1,0 +1,24 @@
+import type { ServerResponse } from 'node:http';
+import type { Reply } from './reply.ts';
+
+/** More than a request takes unless it says otherwise. */
+export const hugeBytes = 9 * 1024 * 1024;
+export const slowMs = 1_200;
+
+/** What the vendor answers without doing anything, by fault. */
+export const refusals: Readonly<Partial<Record<string, Reply>>> & { 'not-found': Reply } = {
+  'bad-request': { status: 400, json: { message: 'this is not what I take' } },
+  unauthorized: { status: 401, json: { message: 'who are you?' } },
+  'not-found': { status: 404, json: { message: 'there is no such thing' } },
+  'rate-limited': { status: 429, json: { message: 'slow down' }, headers: { 'retry-after': '1' } },
+  'rate-limited-without-hint': { status: 429, json: { message: 'slow down' } },
+  'server-error': { status: 500, json: { message: 'out of order' } },
+};
+
+/** @param body - in place of the reply's JSON. */
+export function send(response: ServerResponse, reply: Reply, body?: string): void {
+  const bytes = body ?? (reply.json === undefined ? '' : JSON.stringify(reply.json));
+  const type = bytes === '' ? {} : { 'content-type': 'application/json' };
+  response.writeHead(reply.status ?? (bytes === '' ? 204 : 200), { ...type, ...reply.headers });
+  response.end(bytes);
+}
