@@ -37,7 +37,8 @@ type Context<Input> = StepContext<KnowhereAccount, Input>;
 
 /** Clocks differ, and the list is asked from a time on. */
 const clockSkewMs = 10 * 60_000;
-const listPages = 20;
+const pageSize = 100;
+const listPages = 200;
 
 const parse = operation({
   summary: 'Parses a document, from a public URL or an uploaded file, into chunks and Markdown.',
@@ -206,13 +207,16 @@ function toIso(text: string | undefined): string | null {
 async function findInList(context: Context<ParseInput>, intent: Intent): Promise<ReconcileReply> {
   const dataId = dataIdOf(context);
   const matches: WireJob[] = [];
-  for (let page = 1; page <= listPages; page += 1) {
+  let size: number | undefined;
+  for (let page = 1, pages = 1; page <= pages; page += 1) {
+    if (page > listPages)
+      throw new VendorContractError(`the job list has more than ${listPages} pages since the submit`);
     let reply;
     try {
       reply = await context.http.request({
         method: 'GET',
         path: 'v1/jobs',
-        query: { page, page_size: 100, start_time: new Date(intent.at - clockSkewMs).toISOString() },
+        query: { page, page_size: pageSize, start_time: new Date(intent.at - clockSkewMs).toISOString() },
         reply: jobList,
       });
     } catch (error) {
@@ -221,11 +225,20 @@ async function findInList(context: Context<ParseInput>, intent: Intent): Promise
       }
       throw error;
     }
-    for (const row of reply.body.jobs) {
+    const { jobs: rows, total_pages: announced } = reply.body;
+    // A server may give smaller pages than asked for; what it says, or its first page, tells.
+    size ??= reply.body.page_size ?? (announced !== undefined && rows.length > 0 ? rows.length : pageSize);
+    for (const row of rows) {
       const parsed = wireJob.safeParse(row);
       if (parsed.success && parsed.data.data_id === dataId) matches.push(parsed.data);
     }
-    if (reply.body.jobs.length < 100 || page >= (reply.body.total_pages ?? listPages)) break;
+    pages = Math.max(pages, announced ?? (rows.length < size ? page : page + 1));
+    // An absence counts only where all was seen: a page that comes short or empty before the last is a fault.
+    if (page < pages && rows.length < size && matches.length === 0) {
+      throw new VendorContractError(
+        `page ${page} of ${pages} of the job list has ${rows.length} rows instead of ${size}`,
+      );
+    }
   }
   // Oldest first: the job of this attempt was there before any later one with the same label.
   for (const wire of matches.reverse()) {

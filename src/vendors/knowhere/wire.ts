@@ -58,6 +58,7 @@ export type WireJob = z.output<typeof job>;
 export const jobList = z.object({
   jobs: z.array(z.unknown()),
   total_pages: optional(z.number().int().min(0)),
+  page_size: optional(z.number().int().positive()),
 });
 
 export const errorBody = z.object({

@@ -1,0 +1,258 @@
+import type { RedisMode } from './redis.ts';
+
+/** A rule of the sandbox, armed for the whole run. */
+export interface VendorFault {
+  fault: string;
+  route?: string;
+  argument?: string | number;
+  probability: number;
+}
+
+/** How many of each fault a run takes; every count is struck, in an order that the seed decides. */
+export interface FaultCounts {
+  /** SIGKILL at any moment. */
+  kill: number;
+  /** SIGKILL at a named place between two writes; the places take turns. */
+  'die-at': number;
+  /** SIGSTOP past the lock, then SIGCONT. */
+  freeze: number;
+  /** SIGSTOP at a named place, past the lock. */
+  'freeze-at': number;
+  /** SIGSTOP between the intent and the request, until everybody else believes that the request can not come any more. */
+  'freeze-long': number;
+  /** The worker's event loop hangs. */
+  block: number;
+  /** SIGTERM, and a new worker beside it. */
+  roll: number;
+  /** kill -9 of Redis, and a restart. */
+  'redis-kill': number;
+  /** Connections of all workers to Redis are reset. */
+  'redis-cut': number;
+  /** Everything between the workers and Redis is late. */
+  'redis-delay': number;
+  /** Connections of all workers to the vendor are reset. */
+  'vendor-cut': number;
+  'vendor-delay': number;
+  /** Nobody answers at the vendor's address. */
+  'vendor-down': number;
+  /** The vendor takes connections and says nothing. */
+  'vendor-frozen': number;
+}
+export type FaultKind = keyof FaultCounts;
+
+export interface FireOptions {
+  name: string;
+  /** Where the results go. */
+  out: string | undefined;
+  seed: number;
+  submissions: number;
+  workers: number;
+  redis: RedisMode;
+  /** How long submissions and faults go on, ms. */
+  burnMs: number;
+  /** How long everything may take to settle afterwards, ms. */
+  settleMs: number;
+  faults: FaultCounts;
+  vendorFaults: readonly VendorFault[];
+  speed: number;
+  /** The protection that is switched off, where the run is to fail. */
+  control: 'no-intent' | undefined;
+  /** How the engine looks for a lost submit, in the run's shorter times. */
+  reconcile: { absenceMs: number; inFlightMs: number; minAbsentLooks: number };
+  say: (line: string) => void;
+}
+
+const vendorFaults: readonly VendorFault[] = [
+  { fault: 'rate-limited', route: 'create', argument: 2, probability: 0.004 },
+  { fault: 'unavailable', route: 'create', argument: 2, probability: 0.004 },
+  { fault: 'server-error', route: 'create', probability: 0.006 },
+  { fault: 'server-error-after', route: 'create', probability: 0.006 },
+  { fault: 'gateway-error', route: 'create', probability: 0.004 },
+  { fault: 'gateway-error-after', route: 'create', probability: 0.004 },
+  { fault: 'cut-before', route: 'create', probability: 0.008 },
+  { fault: 'cut-after', route: 'create', probability: 0.008 },
+  { fault: 'malformed-json', route: 'create', probability: 0.004 },
+  { fault: 'truncated-body', route: 'create', probability: 0.004 },
+  { fault: 'slow-reply', route: 'create', argument: 1_500, probability: 0.02 },
+  { fault: 'rate-limited', route: 'lookup', argument: 2, probability: 0.002 },
+  { fault: 'unavailable', route: 'lookup', argument: 2, probability: 0.004 },
+  { fault: 'server-error', route: 'lookup', probability: 0.005 },
+  { fault: 'gateway-error', route: 'lookup', probability: 0.005 },
+  { fault: 'cut-before', route: 'lookup', probability: 0.005 },
+  { fault: 'cut-after', route: 'lookup', probability: 0.005 },
+  { fault: 'malformed-json', route: 'lookup', probability: 0.004 },
+  { fault: 'empty-body', route: 'lookup', probability: 0.002 },
+  { fault: 'foreign-json', route: 'lookup', probability: 0.004 },
+  { fault: 'slow-reply', route: 'lookup', argument: 1_500, probability: 0.02 },
+  // Rare enough that it does not strike every look of one search: four empty lists can not be told from absence.
+  { fault: 'list-empty', route: 'list', probability: 0.02 },
+  { fault: 'server-error', route: 'list', probability: 0.05 },
+  { fault: 'cut-before', route: 'list', probability: 0.03 },
+  { fault: 'upload-cut', route: 'upload', argument: 100, probability: 0.03 },
+  // Of jobs.
+  { fault: 'list-late', argument: 2_500, probability: 0.3 },
+  { fault: 'fail', argument: 'INTERNAL_ERROR', probability: 0.02 },
+  { fault: 'not-found-first', argument: 1, probability: 0.02 },
+  { fault: 'status-goes-back', probability: 0.05 },
+  { fault: 'unknown-status', probability: 0.02 },
+];
+
+const standard: Omit<FireOptions, 'name' | 'out' | 'seed' | 'say' | 'control'> = {
+  submissions: 2_000,
+  workers: 4,
+  redis: 'always',
+  burnMs: 100_000,
+  settleMs: 90_000,
+  speed: 8,
+  vendorFaults,
+  reconcile: { absenceMs: 6_000, inFlightMs: 12_000, minAbsentLooks: 4 },
+  faults: {
+    kill: 16,
+    'die-at': 30,
+    freeze: 2,
+    'freeze-at': 4,
+    'freeze-long': 1,
+    block: 2,
+    roll: 4,
+    'redis-kill': 3,
+    'redis-cut': 4,
+    'redis-delay': 2,
+    'vendor-cut': 4,
+    'vendor-delay': 2,
+    'vendor-down': 2,
+    'vendor-frozen': 1,
+  },
+};
+
+const forms = {
+  standard,
+  quick: {
+    ...standard,
+    submissions: 300,
+    workers: 3,
+    burnMs: 18_000,
+    settleMs: 40_000,
+    faults: {
+      kill: 3,
+      'die-at': 10,
+      freeze: 1,
+      'freeze-at': 1,
+      'freeze-long': 0,
+      block: 1,
+      roll: 1,
+      'redis-kill': 1,
+      'redis-cut': 1,
+      'redis-delay': 0,
+      'vendor-cut': 1,
+      'vendor-delay': 1,
+      'vendor-down': 1,
+      'vendor-frozen': 0,
+    },
+  },
+  full: {
+    ...standard,
+    submissions: 50_000,
+    workers: 4,
+    burnMs: 2_400_000,
+    settleMs: 300_000,
+    faults: {
+      kill: 500,
+      'die-at': 500,
+      freeze: 30,
+      'freeze-at': 60,
+      'freeze-long': 10,
+      block: 30,
+      roll: 60,
+      'redis-kill': 20,
+      'redis-cut': 60,
+      'redis-delay': 20,
+      'vendor-cut': 60,
+      'vendor-delay': 20,
+      'vendor-down': 20,
+      'vendor-frozen': 10,
+    },
+  },
+} satisfies Record<string, Omit<FireOptions, 'name' | 'out' | 'seed' | 'say' | 'control'>>;
+
+export type Form = keyof typeof forms;
+
+export const usage = `npm run chaos -- [options]
+  --quick             about 45 s: what the tests run
+  --full              50,000 submissions, 1,000 kills, 20 kills of Redis: about 45 minutes
+  --seed <n>          repeats the same faults in the same order (default: from the clock)
+  --submissions <n>   how many
+  --workers <n>       worker processes (default 4; quick: 3)
+  --redis <mode>      always (default), everysec, or loss: each kill takes the last second along
+  --seconds <n>       how long submissions and faults go on
+  --faults <list>     only these, such as kill=10,redis-kill=2
+  --out <folder>      where the results go (default chaos/results)
+  --control no-intent switches the intent off; the run must then find violations
+  --name <name>       of the files in chaos/results`;
+
+/** @throws Error with a message for the person at the terminal */
+export function readOptions(args: readonly string[], say: (line: string) => void): FireOptions {
+  const given = new Map<string, string>();
+  let form: Form = 'standard';
+  for (let at = 0; at < args.length; at += 1) {
+    const word = args[at] ?? '';
+    if (word === '--quick' || word === '--full') form = word === '--quick' ? 'quick' : 'full';
+    else if (
+      [
+        '--seed',
+        '--submissions',
+        '--workers',
+        '--redis',
+        '--seconds',
+        '--control',
+        '--name',
+        '--faults',
+        '--out',
+      ].includes(word)
+    ) {
+      at += 1;
+      given.set(word, args[at] ?? '');
+    } else if (word !== '--') throw new Error(`not known: ${word}\n${usage}`);
+  }
+  const count = (name: string, fallback: number): number => {
+    const text = given.get(name);
+    if (text === undefined) return fallback;
+    if (!/^\d{1,9}$/.test(text) || Number(text) === 0) throw new Error(`${name} takes a number from 1 on\n${usage}`);
+    return Number(text);
+  };
+  const redis = given.get('--redis') ?? 'always';
+  if (redis !== 'everysec' && redis !== 'always' && redis !== 'loss') throw new Error(`--redis: ${redis}?\n${usage}`);
+  const control = given.get('--control');
+  if (control !== undefined && control !== 'no-intent') throw new Error(`--control: ${control}?\n${usage}`);
+  const seed = count('--seed', 1 + (Date.now() % 1_000_000));
+  const label = [form, ...(redis === 'always' ? [] : [redis]), ...(control === undefined ? [] : [control])].join('-');
+  return fireOptions(form, {
+    name: given.get('--name') ?? label,
+    seed,
+    submissions: count('--submissions', forms[form].submissions),
+    workers: count('--workers', forms[form].workers),
+    burnMs: given.has('--seconds') ? count('--seconds', 0) * 1_000 : forms[form].burnMs,
+    ...(given.has('--faults') ? { faults: readFaults(given.get('--faults') ?? '') } : {}),
+    out: given.get('--out'),
+    redis,
+    control,
+    say,
+  });
+}
+
+/** A form with some things changed. */
+export function fireOptions(
+  form: Form,
+  changes: Partial<FireOptions> & Pick<FireOptions, 'name' | 'seed' | 'say'>,
+): FireOptions {
+  return { control: undefined, out: undefined, ...forms[form], ...changes };
+}
+
+function readFaults(text: string): FaultCounts {
+  const counts = Object.fromEntries(Object.keys(standard.faults).map((kind) => [kind, 0])) as unknown as FaultCounts;
+  for (const part of text.split(',')) {
+    const match = /^([a-z-]+)=(\d{1,6})$/.exec(part);
+    if (match === null || !Object.hasOwn(counts, match[1] ?? '')) throw new Error(`--faults: ${part}?\n${usage}`);
+    counts[match[1] as FaultKind] = Number(match[2]);
+  }
+  return counts;
+}

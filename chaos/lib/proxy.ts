@@ -1,0 +1,100 @@
+import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { once } from 'node:events';
+
+/** A TCP relay on loopback whose connections can be cut, delayed and refused while they are in use. */
+export class TcpProxy {
+  /** How late each piece of data goes on, ms. */
+  delayMs = 0;
+  readonly port: number;
+  readonly #target: () => number;
+  readonly #pairs = new Set<readonly [Socket, Socket]>();
+  #server: Server;
+
+  private constructor(server: Server, target: () => number) {
+    this.#server = server;
+    this.#target = target;
+    this.port = (server.address() as AddressInfo).port;
+    server.on('connection', (socket) => this.#relay(socket));
+  }
+
+  /** @param target - the port behind, asked anew for every connection */
+  static async open(target: () => number): Promise<TcpProxy> {
+    return new TcpProxy(await listen(0), target);
+  }
+
+  /** Resets connections; what was under way in them is lost. @returns how many were cut. */
+  cut(isChosen: () => boolean = () => true): number {
+    let count = 0;
+    for (const [near, far] of this.#pairs) {
+      if (!isChosen()) continue;
+      count += 1;
+      near.resetAndDestroy();
+      far.resetAndDestroy();
+    }
+    return count;
+  }
+
+  /** From now on nobody answers at this port, and every connection is reset. */
+  async goDown(): Promise<void> {
+    const closed = once(this.#server, 'close');
+    this.#server.close();
+    this.cut();
+    await closed;
+  }
+
+  async comeBack(): Promise<void> {
+    this.#server = await listen(this.port);
+    this.#server.on('connection', (socket) => this.#relay(socket));
+  }
+
+  async close(): Promise<void> {
+    if (!this.#server.listening) return;
+    await this.goDown();
+  }
+
+  #relay(near: Socket): void {
+    const far = connect({ host: '127.0.0.1', port: this.#target(), noDelay: true });
+    near.setNoDelay(true);
+    const pair = [near, far] as const;
+    this.#pairs.add(pair);
+    const end = (): void => {
+      this.#pairs.delete(pair);
+      near.destroy();
+      far.destroy();
+    };
+    for (const [from, to] of [pair, [far, near] as const]) {
+      from.on('data', (chunk) => this.#pass(from, to, chunk));
+      from.on('error', end);
+      from.on('close', end);
+      from.on('end', () => setTimeout(() => to.end(), this.delayMs));
+    }
+  }
+
+  #pass(from: Socket, to: Socket, chunk: Buffer): void {
+    if (this.delayMs > 0) {
+      // Timers of the same length fire in order, and a change of the delay is preceded by a cut.
+      setTimeout(() => {
+        if (!to.destroyed) to.write(chunk);
+      }, this.delayMs);
+      return;
+    }
+    if (to.write(chunk)) return;
+    from.pause();
+    to.once('drain', () => from.resume());
+  }
+}
+
+async function listen(port: number): Promise<Server> {
+  for (let attempt = 1; ; attempt += 1) {
+    const server = createServer();
+    try {
+      server.listen(port, '127.0.0.1');
+      await once(server, 'listening');
+      return server;
+    } catch (error) {
+      // A client's outgoing connection can hold the port for a moment.
+      if (attempt === 50) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  }
+}
