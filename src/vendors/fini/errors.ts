@@ -8,7 +8,7 @@ export const bulkPath = 'v2/knowledge/public/bulk';
 /**
  * What Fini's error answers mean, where the status code alone does not tell. The rest is the common table: 401 and 403
  * hold the account, 429 slows it down, 5xx may have been taken in.
- * @see contract sheet §13
+ * @see docs/vendors/fini.md
  */
 export function classify(reply: ErrorReply): Error | undefined {
   const { status } = reply;

@@ -5,7 +5,7 @@ import type { Logger } from '../../ports/logger.ts';
 /**
  * Fini's four words. They are documented for `linkedJobStatus`; of `jobStatus` only `COMPLETED` is, and that it shares
  * the other three is a guess.
- * @see contract sheet §11
+ * @see docs/vendors/fini.md
  */
 const statuses: Readonly<Record<string, VendorJobStatus>> = {
   PENDING: 'pending',

@@ -3,7 +3,7 @@ import * as z from 'zod';
 /**
  * What Fini sends. Lenient about what we do not act on, so that a new or odd field never loses finished work; what is
  * odd reads as absent. Rows are taken one by one: one that makes no sense spoils no other.
- * @see contract sheet §4–§11
+ * @see docs/vendors/fini.md
  */
 
 /** A field that only matters when it has the shape we know. */

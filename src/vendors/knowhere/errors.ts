@@ -11,7 +11,7 @@ import { errorBody } from './wire.ts';
 
 /**
  * What Knowhere's error answers mean, where the status code alone does not tell.
- * @see contract sheet §7, §8, §9
+ * @see docs/vendors/knowhere.md
  */
 export function classify(reply: ErrorReply): Error | undefined {
   const envelope = errorBody.safeParse(reply.body);

@@ -2,7 +2,7 @@ import type { VendorJobStatus } from '../../core/submission.ts';
 
 /**
  * Knowhere's six words. The two dialects order them differently and skip some, so no order is enforced.
- * @see contract sheet §5
+ * @see docs/vendors/knowhere.md
  */
 const statuses: Readonly<Record<string, VendorJobStatus>> = {
   'waiting-file': 'pending',

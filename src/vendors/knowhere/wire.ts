@@ -3,7 +3,7 @@ import * as z from 'zod';
 /**
  * What Knowhere sends, in both dialects: DOC leaves unused fields out, IMPL sends them as null. Lenient about what we
  * do not act on, so that a new or odd field never loses a finished job; what is odd reads as absent.
- * @see contract sheet §2, §4, §6, §12
+ * @see docs/vendors/knowhere.md
  */
 
 /** A field that only matters when it has the shape we know. */

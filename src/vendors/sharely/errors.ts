@@ -12,7 +12,7 @@ import { errorBody } from './wire.ts';
 /**
  * What Sharely's error answers mean. The classes are those of the common table; what is kept beside is the `errorId`
  * that support asks for. A gateway's 502 need not be JSON and falls through to the common table.
- * @see contract sheet §5
+ * @see docs/vendors/sharely.md
  */
 export function classify(reply: ErrorReply): Error | undefined {
   const envelope = errorBody.safeParse(reply.body);

@@ -20,7 +20,7 @@ import {
   type Reading,
 } from './workflows.ts';
 
-/** Knowledge items: their roles, and their end. @see contract sheet §4.2, §4.3, §6 */
+/** Knowledge items: their roles, and their end. @see docs/vendors/sharely.md */
 
 const operation = defineOperation<SharelyAccount>();
 /** Children that are looked after once a cascade is over: a sample shows what went half-way. */

@@ -25,7 +25,7 @@ function workspaceOfJob(job: LookupJob, account: SharelyAccount): string {
 /**
  * background-jobs: the statuses of many workflows of one workspace. An id that the answer leaves out is not visible,
  * which the engine gives time; only ids that were asked for are read.
- * @see contract sheet §3
+ * @see docs/vendors/sharely.md
  */
 export const workflowLookup: Lookup<SharelyAccount> = {
   maxBatch: ({ statusBatchSize }) => statusBatchSize,

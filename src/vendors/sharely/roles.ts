@@ -28,7 +28,7 @@ import {
   type Reading,
 } from './workflows.ts';
 
-/** Roles. @see contract sheet §4.1, §6 */
+/** Roles. @see docs/vendors/sharely.md */
 
 const operation = defineOperation<SharelyAccount>();
 const common = { poll: shortPoll, graceMs, confirmGraceMs } as const;

@@ -6,7 +6,7 @@ import type { VendorJobStatus } from '../../core/submission.ts';
  *
  * CONTINUED_AS_NEW closes one run, and a new run goes on under the same workflow id. COMPLETED says that the workflow
  * ended, not what it brought about.
- * @see contract sheet §3.1
+ * @see docs/vendors/sharely.md
  */
 const statuses: Readonly<Record<string, { code: number; status: VendorJobStatus }>> = {
   UNSPECIFIED: { code: 0, status: 'running' },
@@ -49,7 +49,7 @@ export type KnowledgeState = 'done' | 'failed' | 'waiting';
 /**
  * How a knowledge item stands. The vendor documents no list of its statuses: two mean "done" in its samples, words
  * that name a failure are one, and everything else is waited for.
- * @see contract sheet §4.3
+ * @see docs/vendors/sharely.md
  */
 export function readKnowledgeState(item: {
   status?: string | undefined;

@@ -9,7 +9,7 @@ const operation = defineOperation<SharelyAccount>();
 /**
  * Publishes a taxonomy. The page for this call is in no copy of the documentation: method and path follow the other
  * taxonomy calls.
- * @see contract sheet §4.4, §6
+ * @see docs/vendors/sharely.md
  */
 export const taxonomyPublish = operation({
   summary: 'Publishes a taxonomy.',

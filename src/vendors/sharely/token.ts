@@ -10,7 +10,7 @@ const shortestUseMs = 10_000;
  * A token whose `exp` is near or past by our clock is taken all the same: a clock that differs must not cost an
  * exchange per request, and a 401 renews the token in any case.
  * @returns epoch ms; five minutes from now when the token can not be read.
- * @see contract sheet §2
+ * @see docs/vendors/sharely.md
  */
 export function expiryOf(token: string, now: number): number {
   const exp = readExp(token);

@@ -19,7 +19,7 @@ import { confirmGraceMs, factOf, graceMs, longPoll, settleOn, workspaceOf, type 
  * The vendor has no idempotency key, and a repeat makes a second item. So every upload carries a mark of its own in
  * front of the description, and an upload of unknown fate is looked for by that mark. The list has no filter for it,
  * and nothing says that its rows have descriptions: items as young as the upload are read one by one.
- * @see contract sheet §4.3, §6
+ * @see docs/vendors/sharely.md
  */
 
 const operation = defineOperation<SharelyAccount>();

@@ -3,7 +3,7 @@ import * as z from 'zod';
 /**
  * What Sharely sends. Its documentation is cut or contradicts itself in places, so everything but what is acted on is
  * optional, and an odd field reads as absent.
- * @see contract sheet §3, §4
+ * @see docs/vendors/sharely.md
  */
 
 /** A field that only matters when it has the shape we know. */

@@ -13,7 +13,7 @@ import { submitReply, type Accepted } from './wire.ts';
  * itself and is over at once, so that the submission goes straight to reading the resource.
  */
 
-/** For roles and knowledge: short work. @see contract sheet §3.2 */
+/** For roles and knowledge: short work. @see docs/vendors/sharely.md */
 export const shortPoll = { initialDelayMs: 1_000, factor: 2, maxDelayMs: 30_000, deadlineMs: 300_000 } as const;
 /** For cascades, publishing and uploads, whose durations nobody documents. */
 export const longPoll = { ...shortPoll, deadlineMs: 3_600_000 } as const;
