@@ -6,6 +6,9 @@
 /** Node fires timers above this at once, and a BullMQ delay beyond it helps nobody. */
 export const maxTimerMs = 2_147_483_647;
 
+/** Whatever a submission asks for, look-ups of one job come no closer than this. */
+const leastDelayMs = 20;
+
 export interface PollOptions {
   /** Wait before the first look-up, ms. */
   initialDelayMs: number;
@@ -36,7 +39,8 @@ export interface ScheduleInput {
 export function nextPollAt(input: ScheduleInput): number {
   const { options, now, random } = input;
   const grown = options.initialDelayMs * options.factor ** Math.min(input.polls, 1_000);
-  const delay = jitter(clamp(grown, 1, options.maxDelayMs), options.maxDelayMs, random);
+  const ceiling = Math.max(options.maxDelayMs, leastDelayMs);
+  const delay = jitter(clamp(grown, leastDelayMs, ceiling), ceiling, random);
   const beforeDeadline = Math.max(now, Math.min(now + delay, input.deadlineAt));
   if (input.hintMs === undefined) return beforeDeadline;
   return Math.max(beforeDeadline, now + floorHint(input.hintMs, random));
