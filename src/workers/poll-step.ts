@@ -1,16 +1,11 @@
 import { decideOnLookup } from '../core/decide.ts';
 import { describeDuration, describeState } from '../core/describe.ts';
-import {
-  AccountHeldError,
-  StepFailedError,
-  toErrorInfo,
-  VendorThrottledError,
-  VendorUnavailableError,
-} from '../core/errors.ts';
+import { AccountHeldError, StepFailedError, VendorThrottledError, VendorUnavailableError } from '../core/errors.ts';
 import { backoffMs, clamp, floorHint, nextPollAt } from '../core/poll-schedule.ts';
 import { redactText } from '../core/redact.ts';
+import { toSafeErrorInfo } from '../core/safe-error.ts';
 import { enter } from '../core/state-machine.ts';
-import { isOver, terminalStatuses, type ErrorInfo, type VendorJob } from '../core/submission.ts';
+import { isOver, terminalStatuses, type VendorJob } from '../core/submission.ts';
 import type { ConfirmReply, VendorHttp, VendorReport } from '../ports/vendor-adapter.ts';
 import type { Look } from './lookup-gate.ts';
 import type { Move, Turn } from './turn.ts';
@@ -145,7 +140,7 @@ function nextLook(turn: Turn, asked: readonly (readonly [VendorJob, Look])[], fa
     delete state.failures;
     delete state.lastError;
   } else {
-    const info = redacted(failure);
+    const info = toSafeErrorInfo(failure);
     state.lastError = info;
     trouble = `${info.code}: ${info.message}; `;
     const decision = decideOnLookup(failure);
@@ -278,7 +273,7 @@ export async function confirmStep(turn: Turn): Promise<Move | undefined> {
 
 async function onConfirmError(turn: Turn, error: unknown): Promise<Move> {
   const { state } = turn;
-  const info = redacted(error);
+  const info = toSafeErrorInfo(error);
   if (error instanceof StepFailedError) {
     state.jobs = state.jobs.map((job) =>
       job.outcome === 'succeeded' ? { ...job, outcome: 'failed', error: info } : job,
@@ -314,9 +309,4 @@ async function confirmLater(turn: Turn, reason: string, afterMs: number | undefi
     at,
     line: `not confirmed at ${turn.elapsed()}: ${reason}; again in ${describeDuration(at - now)}`,
   };
-}
-
-function redacted(error: unknown): ErrorInfo {
-  const info = toErrorInfo(error);
-  return { ...info, message: redactText(info.message) };
 }

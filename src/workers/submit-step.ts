@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
 import { decideOnLookup, decideOnSubmit } from '../core/decide.ts';
 import { describeDuration } from '../core/describe.ts';
-import { StepFailedError, toErrorInfo, VendorThrottledError, VendorUnavailableError } from '../core/errors.ts';
+import { StepFailedError, VendorThrottledError, VendorUnavailableError } from '../core/errors.ts';
 import { backoffMs, floorHint, nextPollAt } from '../core/poll-schedule.ts';
 import { redactText } from '../core/redact.ts';
+import { toSafeErrorInfo } from '../core/safe-error.ts';
 import { enter } from '../core/state-machine.ts';
 import { isOver, type ErrorInfo, type Resolution, type VendorJob } from '../core/submission.ts';
 import type { ReconcileReply, ResendSafety, SubmitReply, VendorRef } from '../ports/vendor-adapter.ts';
@@ -110,16 +111,16 @@ async function onPreflightError(
   settleAdmission: (error: unknown) => Promise<void>,
 ): Promise<Move | undefined> {
   const decision = decideOnSubmit(error);
-  if (decision === 'reject') return giveUp(turn, 'rejected', redacted(error));
+  if (decision === 'reject') return giveUp(turn, 'rejected', toSafeErrorInfo(error));
   await settleAdmission(error);
-  if (decision === 'hold' || decision === 'throttle') return turn.wait(turn.retryAt('submit'), redacted(error));
+  if (decision === 'hold' || decision === 'throttle') return turn.wait(turn.retryAt('submit'), toSafeErrorInfo(error));
   // Nothing was sent: whatever went wrong may be tried again.
   return retryLater(turn, error, 'could not be prepared');
 }
 
 async function onSubmitError(turn: Turn, error: unknown): Promise<Move | undefined> {
   const { state, engine } = turn;
-  const info = redacted(error);
+  const info = toSafeErrorInfo(error);
   turn.logger.warn({ errorCode: info.code, error: info.message, decision: decideOnSubmit(error) }, 'submit failed');
   switch (decideOnSubmit(error)) {
     case 'reject':
@@ -150,7 +151,7 @@ async function onSubmitError(turn: Turn, error: unknown): Promise<Move | undefin
 
 /** Nothing was created; try again with backoff, no limit but the deadline. */
 function retryLater(turn: Turn, error: unknown, what: string): Move {
-  const info = redacted(error);
+  const info = toSafeErrorInfo(error);
   turn.state.failures = (turn.state.failures ?? 0) + 1;
   turn.state.lastError = info;
   const hint = error instanceof VendorUnavailableError ? error.retryAfterMs : undefined;
@@ -234,7 +235,7 @@ async function reconcileOnce(turn: Turn): Promise<Move | undefined> {
 
 function onReconcileError(turn: Turn, error: unknown): Move {
   const { state } = turn;
-  const info = redacted(error);
+  const info = toSafeErrorInfo(error);
   if (state.reconciliation !== undefined) state.reconciliation.unanswered += 1;
   switch (decideOnLookup(error)) {
     case 'hold':
@@ -383,7 +384,7 @@ export async function prepareStep(turn: Turn): Promise<Move | undefined> {
   try {
     turn.mergeJobs(await request.operation.prepare?.(turn.context()));
   } catch (error) {
-    const info = redacted(error);
+    const info = toSafeErrorInfo(error);
     if (error instanceof StepFailedError) {
       state.jobs = state.jobs.map((job) => ({ ...job, outcome: 'failed', error: info }));
       return turn.settleByJobs();
@@ -447,10 +448,4 @@ function nameJobs(jobs: readonly VendorRef[]): string {
   if (jobs.length === 0) return 'nothing to wait for';
   const shown = jobs.slice(0, 3).map((job) => job.id);
   return jobs.length > 3 ? `${shown.join(', ')} and ${jobs.length - 3} more` : shown.join(', ');
-}
-
-/** An error's text can quote what the vendor said, and a vendor can quote anything. */
-function redacted(error: unknown): ErrorInfo {
-  const info = toErrorInfo(error);
-  return { ...info, message: redactText(info.message) };
 }
