@@ -17,8 +17,12 @@ interface Result {
   recovery: { jobs: number; p99Ms: number; abandoned: number };
 }
 
-/** The fire test in its short form: docs/fire-test.md. A process of its own, since it kills and freezes its children. */
-describe('under fire', () => {
+/**
+ * The fire test in its short form: docs/fire-test.md. A process of its own, since it kills and freezes its children.
+ * Beside other tests on two cores the controller itself can stand still for longer than a lock lives, which is no fault
+ * that it ordered; so a failure counts when it shows twice. `npm run chaos` gives no second chance.
+ */
+describe('under fire', { retry: 1 }, () => {
   let folder: string;
 
   beforeEach(async () => {
