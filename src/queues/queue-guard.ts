@@ -1,5 +1,6 @@
 import { Redis } from 'ioredis';
 import type { RedisConnection } from './connection.ts';
+import { reservedIds } from './job-ids.ts';
 
 /** A job whose id is one of BullMQ's own keys. */
 export interface MisplacedJob {
@@ -30,11 +31,7 @@ export class QueueGuard {
 
   /** Lifts misplaced jobs out of the queue into a place of their own, where they stay until `forget`. */
   async lift(): Promise<MisplacedJob[]> {
-    const count = await this.#redis.jobferryLift(
-      `${this.#base}jobferry.misplaced`,
-      this.#base,
-      ...internalKeys.map((key) => key.name),
-    );
+    const count = await this.#redis.jobferryLift(`${this.#base}jobferry.misplaced`, this.#base, ...internalKeys);
     if (count > 0) await this.restoreOrphans();
     const lifted = await this.#redis.hgetall(`${this.#base}jobferry.misplaced`);
     return Object.entries(lifted).map(([jobId, text]) => {
@@ -71,7 +68,7 @@ export class QueueGuard {
     for (const id of placed.flat()) found.delete(id);
     let restored = 0;
     for (const id of found) {
-      if (id.includes(':') || id.startsWith('jobferry.') || internalKeys.some((key) => key.name === id)) continue;
+      if (id.includes(':') || id.startsWith('jobferry.') || internalKeys.includes(id)) continue;
       restored += await redis.jobferryRestore(`${this.#base}${id}`, this.#base, id);
     }
     return restored;
@@ -97,26 +94,11 @@ export class QueueGuard {
   }
 }
 
-/** BullMQ's keys and the type that each has; `meta` is a hash itself, told from a job by the job's fields. */
-const internalKeys = [
-  'wait',
-  'active',
-  'paused',
-  'completed',
-  'failed',
-  'delayed',
-  'prioritized',
-  'waiting-children',
-  'stalled',
-  'stalled-check',
-  'marker',
-  'events',
-  'limiter',
-  'pc',
-  'id',
-  'repeat',
-  'meta',
-].map((name) => ({ name }));
+/**
+ * The keys that are looked at. `meta` is a hash itself, told from a job by the job's fields; an empty id is none, and
+ * `de` is only ever the beginning of a key.
+ */
+const internalKeys = [...reservedIds].filter((id) => id !== '' && id !== 'de');
 
 const scripts = {
   // All keys of a queue share the prefix, and in a cluster the prefix carries the hash tag, so they are on one node.

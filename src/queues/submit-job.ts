@@ -35,8 +35,8 @@ export const pollOverrides = z
     });
   });
 
-/** What poll options contradict each other in; also asked of overrides merged with an operation's defaults. */
-export function contradictions(poll: { [Key in keyof PollOptions]?: PollOptions[Key] | undefined }): Fault[] {
+/** What poll options contradict each other in. */
+function contradictions(poll: { [Key in keyof PollOptions]?: PollOptions[Key] | undefined }): Fault[] {
   const { initialDelayMs, maxDelayMs } = poll;
   const faults: Fault[] = [];
   if (initialDelayMs !== undefined && maxDelayMs !== undefined && initialDelayMs > maxDelayMs) {

@@ -123,11 +123,6 @@ export function rereadRequest(
   };
 }
 
-/** Where to reply to for data that is not looked at any further. */
-export function readReply(engine: Engine, data: unknown): SalvagedJob {
-  return salvage(data, engine.vendorNames);
-}
-
 function hasNoFaultAt(faults: readonly Fault[], path: string): boolean {
   return faults.every((fault) => fault.path !== path && fault.path !== '');
 }

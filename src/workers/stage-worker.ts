@@ -11,9 +11,9 @@ import { isNumberedId, pollJobId, reservedIds, submissionIdOf } from '../queues/
 import { stageQueue, type Stage } from '../queues/names.ts';
 import { openQueue } from '../queues/open-queue.ts';
 import { QueueGuard, type MisplacedJob } from '../queues/queue-guard.ts';
-import type { SalvagedJob } from '../queues/submit-job.ts';
+import { salvage, type SalvagedJob } from '../queues/submit-job.ts';
 import type { Engine, VendorRuntime } from './engine.ts';
-import { readRequest, readReply, rereadRequest } from './request.ts';
+import { readRequest, rereadRequest } from './request.ts';
 import { delayAgain, deliverEvent, handOver, removeWhenDone } from './settle.ts';
 import { takeTurn } from './take-turn.ts';
 import { Turn, TurnLostError, type Move } from './turn.ts';
@@ -452,7 +452,7 @@ export class StageWorker {
       settled: { outcome: 'rejected', error, at: enqueuedAt },
     };
     this.#logger.warn({ jobId: misplaced.jobId }, 'a job id that damages the queue was refused');
-    return deliverEvent(this.#engine, this.vendorName, misplaced.name, state, readReply(this.#engine, data));
+    return deliverEvent(this.#engine, this.vendorName, misplaced.name, state, salvage(data, this.#engine.vendorNames));
   }
 
   #onError(error: unknown): void {

@@ -121,8 +121,9 @@ async function onPreflightError(
 async function onSubmitError(turn: Turn, error: unknown): Promise<Move | undefined> {
   const { state, engine } = turn;
   const info = toSafeErrorInfo(error);
-  turn.logger.warn({ errorCode: info.code, error: info.message, decision: decideOnSubmit(error) }, 'submit failed');
-  switch (decideOnSubmit(error)) {
+  const decision = decideOnSubmit(error);
+  turn.logger.warn({ errorCode: info.code, error: info.message, decision }, 'submit failed');
+  switch (decision) {
     case 'reject':
       return giveUp(turn, 'rejected', info);
     case 'hold':
