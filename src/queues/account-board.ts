@@ -24,11 +24,12 @@ export interface AccountState {
  * One Redis hash, `<prefix>:jobferry:accounts`, with a field per account and fact, so that one read shows all.
  */
 export class AccountBoard {
-  readonly #redis: RedisConnection;
+  readonly #redis: RedisConnection & ProbeCommands;
   readonly #prefix: string;
 
   constructor(redis: RedisConnection, prefix: string) {
-    this.#redis = redis;
+    for (const [command, script] of Object.entries(scripts)) redis.defineCommand(command, script);
+    this.#redis = redis as RedisConnection & ProbeCommands;
     this.#prefix = prefix;
   }
 
@@ -63,18 +64,21 @@ export class AccountBoard {
     await this.#redis.hset(this.#key, `${name}|${scope}`, String(until));
   }
 
-  /** One worker at a time, of all, may test whether a held account works again. */
-  async takeProbe(name: string, holdMs: number): Promise<boolean> {
-    return (await this.#redis.set(this.#probeKey(name), '1', 'PX', holdMs, 'NX')) === 'OK';
+  /**
+   * One worker at a time, of all, may test whether a held account works again.
+   * @param owner - who asks, for the two below: a worker that was frozen past its turn must not end the next one's.
+   */
+  async takeProbe(name: string, owner: string, holdMs: number): Promise<boolean> {
+    return (await this.#redis.set(this.#probeKey(name), owner, 'PX', holdMs, 'NX')) === 'OK';
   }
 
   /** Keeps a probe that is under way; one that was given back or ran out stays so. */
-  async renewProbe(name: string, holdMs: number): Promise<void> {
-    await this.#redis.pexpire(this.#probeKey(name), holdMs);
+  async renewProbe(name: string, owner: string, holdMs: number): Promise<void> {
+    await this.#redis.jobferryRenewProbe(this.#probeKey(name), owner, holdMs);
   }
 
-  async returnProbe(name: string): Promise<void> {
-    await this.#redis.del(this.#probeKey(name));
+  async returnProbe(name: string, owner: string): Promise<void> {
+    await this.#redis.jobferryReturnProbe(this.#probeKey(name), owner);
   }
 
   /**
@@ -94,6 +98,22 @@ export class AccountBoard {
   #probeKey(name: string): string {
     return `${this.#prefix}:jobferry:probe:${name}`;
   }
+}
+
+const scripts = {
+  jobferryRenewProbe: {
+    numberOfKeys: 1,
+    lua: `return redis.call('GET', KEYS[1]) == ARGV[1] and redis.call('PEXPIRE', KEYS[1], ARGV[2]) or 0`,
+  },
+  jobferryReturnProbe: {
+    numberOfKeys: 1,
+    lua: `return redis.call('GET', KEYS[1]) == ARGV[1] and redis.call('DEL', KEYS[1]) or 0`,
+  },
+};
+
+interface ProbeCommands {
+  jobferryRenewProbe(key: string, owner: string, holdMs: number): Promise<number>;
+  jobferryReturnProbe(key: string, owner: string): Promise<number>;
 }
 
 function parseHold(text: string): Hold | undefined {

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { AccountHeldError, VendorThrottledError, VendorUnavailableError } from '../core/errors.ts';
 import { describeDuration } from '../core/describe.ts';
 import { redactText } from '../core/redact.ts';
@@ -9,7 +10,7 @@ import type { LimitReport, Scope } from '../ports/vendor-adapter.ts';
 import type { AccountBoard, AccountState, Hold } from '../queues/account-board.ts';
 
 export type Admission =
-  | { admitted: true; scope: Scope; probe: boolean }
+  | { admitted: true; scope: Scope; /** Names the probe that this is. */ probe?: string }
   /** Come back then; nothing was sent and no slot is held meanwhile. */
   | { admitted: false; until: number; why: ErrorInfo };
 
@@ -73,14 +74,15 @@ export class AccountGate {
     if (hold !== undefined) {
       const why = { code: holdCode(hold), message: hold.message };
       if (hold.until > now) return { admitted: false, until: hold.until + this.#clock.random() * 1_000, why };
-      if (!(await this.#board.takeProbe(this.#name, probeMs))) {
+      const probe = randomUUID();
+      if (!(await this.#board.takeProbe(this.#name, probe, probeMs))) {
         return { admitted: false, until: now + 500 + this.#clock.random() * 1_500, why };
       }
       this.#inFlight[scope] += 1;
-      const admission = { admitted: true, scope, probe: true } as const;
+      const admission = { admitted: true, scope, probe } as const;
       const renew = (): void => {
         if (this.#clock.now() - now > longestProbeMs) this.#endRenewal(admission);
-        else void this.#board.renewProbe(this.#name, probeMs).catch(() => undefined);
+        else void this.#board.renewProbe(this.#name, probe, probeMs).catch(() => undefined);
       };
       this.#renewals.set(admission, setInterval(renew, probeRenewalMs).unref());
       return admission;
@@ -93,7 +95,7 @@ export class AccountGate {
       return { admitted: false, until: now + 200 + this.#clock.random() * 400, why };
     }
     this.#inFlight[scope] += 1;
-    return { admitted: true, scope, probe: false };
+    return { admitted: true, scope };
   }
 
   /**
@@ -106,19 +108,19 @@ export class AccountGate {
     this.#endRenewal(admission);
     if (error instanceof VendorThrottledError) {
       // A probe that is throttled was let in: the account works again.
-      if (admission.probe) await this.#release();
+      if (admission.probe !== undefined) await this.#release();
       await this.#throttle(scope, error.retryAfterMs ?? backoffMs(3, this.#clock.random()), error.message);
     } else if (error instanceof AccountHeldError) {
-      await this.#hold(error.reason, error.message, holdBackoff);
+      await this.#hold(error.reason, error.message, holdBackoff, admission.probe);
     } else if (error instanceof VendorUnavailableError) {
       this.#failuresInARow += 1;
-      if (admission.probe || this.#failuresInARow >= breakerThreshold) {
-        await this.#hold('unavailable', error.message, breakerBackoff);
+      if (admission.probe !== undefined || this.#failuresInARow >= breakerThreshold) {
+        await this.#hold('unavailable', error.message, breakerBackoff, admission.probe);
       }
     } else {
       this.#failuresInARow = 0;
       this.#window[scope] = this.#window[scope] >= 64 ? unthrottled : this.#window[scope] * 2;
-      if (this.#state.hold !== undefined || admission.probe) await this.#release();
+      if (this.#state.hold !== undefined || admission.probe !== undefined) await this.#release();
     }
   }
 
@@ -126,7 +128,7 @@ export class AccountGate {
   async abandon(admission: Admission & { admitted: true }): Promise<void> {
     this.#inFlight[admission.scope] -= 1;
     this.#endRenewal(admission);
-    if (admission.probe) await this.#board.returnProbe(this.#name);
+    if (admission.probe !== undefined) await this.#board.returnProbe(this.#name, admission.probe);
   }
 
   /** When a job whose request was just refused should come back, epoch ms. */
@@ -163,7 +165,12 @@ export class AccountGate {
     await this.#board.throttle(this.#name, scope, until);
   }
 
-  async #hold(reason: Hold['reason'], message: string, backoff: { baseMs: number; maxMs: number }): Promise<void> {
+  async #hold(
+    reason: Hold['reason'],
+    message: string,
+    backoff: { baseMs: number; maxMs: number },
+    probe: string | undefined,
+  ): Promise<void> {
     const now = this.#clock.now();
     const before = this.#state.hold;
     // Requests that were under way when the hold began fail too; only a probe, after its time, counts as another try.
@@ -186,7 +193,7 @@ export class AccountGate {
     };
     this.#logger[reason === 'unavailable' ? 'warn' : 'error'](log, 'account held: its jobs wait');
     await this.#board.hold(this.#name, hold);
-    await this.#board.returnProbe(this.#name);
+    if (probe !== undefined) await this.#board.returnProbe(this.#name, probe);
   }
 
   async #release(): Promise<void> {

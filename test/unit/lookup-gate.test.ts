@@ -6,7 +6,7 @@ import type { AccountGate } from '../../src/workers/account-gate.ts';
 import { LookupGate, type Look } from '../../src/workers/lookup-gate.ts';
 
 const open = {
-  admit: async () => ({ admitted: true, scope: 'status', probe: false }),
+  admit: async () => ({ admitted: true, scope: 'status' }),
   settle: async () => undefined,
 } as unknown as AccountGate;
 
