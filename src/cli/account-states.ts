@@ -4,16 +4,19 @@ import type { AccountBoard } from '../queues/account-board.ts';
 export async function readAccountStates(accounts: AccountBoard): Promise<object[]> {
   const now = Date.now();
   const states = await accounts.readAll();
-  return [...states].flatMap(([account, { hold, throttledUntil }]) => {
+  return [...states].flatMap(([account, { holds, throttledUntil }]) => {
     const throttled = Object.entries(throttledUntil).flatMap(([scope, until]) =>
       until !== undefined && until > now ? [{ scope, until: new Date(until).toISOString() }] : [],
     );
-    if (hold === undefined && throttled.length === 0) return [];
-    const held =
-      hold === undefined
-        ? undefined
-        : { reason: hold.reason, message: hold.message, since: iso(hold.since), nextProbeAt: iso(hold.until) };
-    return [{ account, ...(held === undefined ? {} : { held }), ...(throttled.length === 0 ? {} : { throttled }) }];
+    const held = Object.entries(holds).map(([part, { reason, message, since, until }]) => ({
+      ...(part === 'account' ? {} : { scope: part }),
+      reason,
+      message,
+      since: iso(since),
+      nextProbeAt: iso(until),
+    }));
+    if (held.length === 0 && throttled.length === 0) return [];
+    return [{ account, ...(held.length === 0 ? {} : { held }), ...(throttled.length === 0 ? {} : { throttled }) }];
   });
 }
 

@@ -1,6 +1,13 @@
+import type { Scope } from '../ports/vendor-adapter.ts';
 import type { RedisConnection } from './connection.ts';
 
-/** Why every job of an account waits. */
+/**
+ * What a hold stops: all of the account, or the requests of one scope, because a vendor whose submits fail may answer
+ * look-ups all the same.
+ */
+export type HeldPart = 'account' | Scope;
+
+/** Why jobs of an account wait. */
 export interface Hold {
   /** `unauthorized`, `forbidden`, `quota`: for a person to mend. `unavailable`: the vendor is down. */
   reason: 'unauthorized' | 'forbidden' | 'quota' | 'unavailable';
@@ -14,7 +21,7 @@ export interface Hold {
 }
 
 export interface AccountState {
-  hold?: Hold;
+  holds: Partial<Record<HeldPart, Hold>>;
   /** Until when the vendor asked for quiet, epoch ms, per scope. */
   throttledUntil: Partial<Record<string, number>>;
 }
@@ -39,11 +46,12 @@ export class AccountBoard {
     const states = new Map<string, AccountState>();
     for (const [field, value] of Object.entries(fields)) {
       const [name = '', fact = ''] = field.split('|');
-      const state = states.get(name) ?? { throttledUntil: {} };
+      const state = states.get(name) ?? { holds: {}, throttledUntil: {} };
       states.set(name, state);
-      if (fact === 'hold') {
+      const part = heldParts.find((one) => fact === holdFact(one));
+      if (part !== undefined) {
         const hold = parseHold(value);
-        if (hold !== undefined) state.hold = hold;
+        if (hold !== undefined) state.holds[part] = hold;
       } else if (Number.isFinite(Number(value))) {
         state.throttledUntil[fact] = Number(value);
       }
@@ -51,13 +59,13 @@ export class AccountBoard {
     return states;
   }
 
-  async hold(name: string, hold: Hold): Promise<void> {
-    await this.#redis.hset(this.#key, `${name}|hold`, JSON.stringify(hold));
+  async hold(name: string, part: HeldPart, hold: Hold): Promise<void> {
+    await this.#redis.hset(this.#key, `${name}|${holdFact(part)}`, JSON.stringify(hold));
   }
 
-  /** Ends a hold, and lets the next probe be anyone's. */
-  async release(name: string): Promise<void> {
-    await Promise.all([this.#redis.hdel(this.#key, `${name}|hold`), this.#redis.del(this.#probeKey(name))]);
+  /** Ends holds. */
+  async release(name: string, parts: readonly HeldPart[]): Promise<void> {
+    await this.#redis.hdel(this.#key, ...parts.map((part) => `${name}|${holdFact(part)}`));
   }
 
   async throttle(name: string, scope: string, until: number): Promise<void> {
@@ -98,6 +106,12 @@ export class AccountBoard {
   #probeKey(name: string): string {
     return `${this.#prefix}:jobferry:probe:${name}`;
   }
+}
+
+const heldParts = ['account', 'submit', 'status'] as const satisfies readonly HeldPart[];
+
+function holdFact(part: HeldPart): string {
+  return part === 'account' ? 'hold' : `hold-${part}`;
 }
 
 const scripts = {

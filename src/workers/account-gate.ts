@@ -7,7 +7,7 @@ import type { ErrorInfo } from '../core/submission.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Logger } from '../ports/logger.ts';
 import type { LimitReport, Scope } from '../ports/vendor-adapter.ts';
-import type { AccountBoard, AccountState, Hold } from '../queues/account-board.ts';
+import type { AccountBoard, AccountState, HeldPart, Hold } from '../queues/account-board.ts';
 
 export type Admission =
   | { admitted: true; scope: Scope; /** Names the probe that this is. */ probe?: string }
@@ -34,7 +34,7 @@ const unthrottled = Number.POSITIVE_INFINITY;
  *
  *   open ──(429)──► throttled until the hint ──► reopening: one request, then twice as many with each success ──► open
  *   open ──(401, 403, 402)──► held ──(one probe at a time, of all workers, works)──► open
- *   open ──(5 failures in a row)──► held as unavailable ──(as above)──► open
+ *   open ──(5 failures in a row of one scope)──► that scope held as unavailable ──(as above)──► open
  *
  * What is throttled or held is shared by all workers through Redis and read at most twice a second; a job that is not
  * admitted is told when to come back and costs nothing until then.
@@ -44,10 +44,10 @@ export class AccountGate {
   readonly #name: string;
   readonly #clock: Clock;
   readonly #logger: Logger;
-  #state: AccountState = { throttledUntil: {} };
+  #state: AccountState = { holds: {}, throttledUntil: {} };
   #readAt = Number.NEGATIVE_INFINITY;
   #reading: Promise<void> | undefined;
-  #failuresInARow = 0;
+  readonly #failuresInARow: Record<Scope, number> = { submit: 0, status: 0 };
   readonly #inFlight: Record<Scope, number> = { submit: 0, status: 0 };
   readonly #window: Record<Scope, number> = { submit: unthrottled, status: unthrottled };
   readonly #renewals = new Map<Admission, NodeJS.Timeout>();
@@ -70,7 +70,7 @@ export class AccountGate {
       const why = { code: 'vendor_throttled', message: `the vendor asked for ${wait} of quiet` };
       return { admitted: false, until: now + floorHint(throttledUntil - now, this.#clock.random()), why };
     }
-    const { hold } = this.#state;
+    const hold = this.#holdOn(scope);
     if (hold !== undefined) {
       const why = { code: holdCode(hold), message: hold.message };
       if (hold.until > now) return { admitted: false, until: hold.until + this.#clock.random() * 1_000, why };
@@ -108,20 +108,18 @@ export class AccountGate {
     this.#endRenewal(admission);
     if (error instanceof VendorThrottledError) {
       // A probe that is throttled was let in: the account works again.
-      if (admission.probe !== undefined) await this.#release();
+      if (admission.probe !== undefined) await this.#release(scope);
       await this.#throttle(scope, error.retryAfterMs ?? backoffMs(3, this.#clock.random()), error.message);
     } else if (error instanceof AccountHeldError) {
-      await this.#hold(error.reason, error.message, holdBackoff, admission.probe);
+      await this.#hold('account', error.reason, error.message);
     } else if (error instanceof VendorUnavailableError) {
-      this.#failuresInARow += 1;
-      if (admission.probe !== undefined || this.#failuresInARow >= breakerThreshold) {
-        await this.#hold('unavailable', error.message, breakerBackoff, admission.probe);
-      }
+      await this.#onUnavailable(admission, error.message);
     } else {
-      this.#failuresInARow = 0;
+      this.#failuresInARow[scope] = 0;
       this.#window[scope] = this.#window[scope] >= 64 ? unthrottled : this.#window[scope] * 2;
-      if (this.#state.hold !== undefined || admission.probe !== undefined) await this.#release();
+      await this.#release(scope);
     }
+    if (admission.probe !== undefined) await this.#board.returnProbe(this.#name, admission.probe);
   }
 
   /** Gives an admission back unused. */
@@ -135,7 +133,7 @@ export class AccountGate {
   retryAt(scope: Scope): number {
     const now = this.#clock.now();
     const throttled = (this.#state.throttledUntil[scope] ?? 0) - now;
-    const held = (this.#state.hold?.until ?? 0) - now;
+    const held = (this.#holdOn(scope)?.until ?? 0) - now;
     if (throttled <= 0 && held <= 0) return now + backoffMs(1, this.#clock.random());
     return now + floorHint(Math.max(throttled, held), this.#clock.random());
   }
@@ -165,17 +163,22 @@ export class AccountGate {
     await this.#board.throttle(this.#name, scope, until);
   }
 
-  async #hold(
-    reason: Hold['reason'],
-    message: string,
-    backoff: { baseMs: number; maxMs: number },
-    probe: string | undefined,
-  ): Promise<void> {
+  async #onUnavailable({ scope, probe }: Admission & { admitted: true }, message: string): Promise<void> {
+    this.#failuresInARow[scope] += 1;
+    const { account } = this.#state.holds;
+    // Whether the key works by now is as unknown as before.
+    if (account !== undefined) await this.#hold('account', account.reason, account.message);
+    else if (probe !== undefined || this.#failuresInARow[scope] >= breakerThreshold)
+      await this.#hold(scope, 'unavailable', message);
+  }
+
+  async #hold(part: HeldPart, reason: Hold['reason'], message: string): Promise<void> {
     const now = this.#clock.now();
-    const before = this.#state.hold;
+    const before = this.#state.holds[part];
     // Requests that were under way when the hold began fail too; only a probe, after its time, counts as another try.
     if (before !== undefined && before.until > now) return;
     const tries = (before?.tries ?? 0) + 1;
+    const backoff = reason === 'unavailable' ? breakerBackoff : holdBackoff;
     const hold: Hold = {
       reason,
       message: redactText(message),
@@ -183,28 +186,43 @@ export class AccountGate {
       until: now + backoffMs(tries, this.#clock.random(), backoff),
       tries,
     };
-    this.#state.hold = hold;
+    this.#state.holds[part] = hold;
     const log = {
       account: this.#name,
+      ...(part === 'account' ? {} : { scope: part }),
       reason,
       tries,
       nextProbeInMs: Math.round(hold.until - now),
       error: hold.message,
     };
     this.#logger[reason === 'unavailable' ? 'warn' : 'error'](log, 'account held: its jobs wait');
-    await this.#board.hold(this.#name, hold);
-    if (probe !== undefined) await this.#board.returnProbe(this.#name, probe);
+    await this.#board.hold(this.#name, part, hold);
   }
 
-  async #release(): Promise<void> {
-    const { hold } = this.#state;
-    delete this.#state.hold;
-    this.#failuresInARow = 0;
-    if (hold !== undefined) {
+  /** A request of this scope was let in: what held it is over. */
+  async #release(scope: Scope): Promise<void> {
+    this.#failuresInARow[scope] = 0;
+    const { holds } = this.#state;
+    const parts = (['account', scope] as const).filter((part) => holds[part] !== undefined);
+    if (parts.length === 0) return;
+    for (const part of parts) {
+      const hold = holds[part];
+      if (hold === undefined) continue;
+      delete holds[part];
       const heldForMs = Math.round(this.#clock.now() - hold.since);
-      this.#logger.info({ account: this.#name, reason: hold.reason, heldForMs }, 'account works again');
+      this.#logger.info(
+        { account: this.#name, ...(part === 'account' ? {} : { scope: part }), reason: hold.reason, heldForMs },
+        'account works again',
+      );
     }
-    await this.#board.release(this.#name);
+    await this.#board.release(this.#name, parts);
+  }
+
+  /** What stops requests of this scope, the one that lasts longer first. */
+  #holdOn(scope: Scope): Hold | undefined {
+    const { account, [scope]: own } = this.#state.holds;
+    if (account === undefined || own === undefined) return account ?? own;
+    return own.until > account.until ? own : account;
   }
 
   async #refresh(): Promise<void> {
@@ -217,7 +235,7 @@ export class AccountGate {
 
   async #read(): Promise<void> {
     const states = await this.#board.readAll();
-    this.#state = states.get(this.#name) ?? { throttledUntil: {} };
+    this.#state = states.get(this.#name) ?? { holds: {}, throttledUntil: {} };
     this.#readAt = this.#clock.now();
   }
 }

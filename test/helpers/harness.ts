@@ -73,9 +73,13 @@ export class Harness {
     return this.#folder;
   }
 
-  async startWorkers(stages: readonly Stage[] = this.#options.stages ?? ['submit', 'poll']): Promise<RunningWorkers> {
+  /** @param config - what a deploy may have changed. */
+  async startWorkers(
+    stages: readonly Stage[] = this.#options.stages ?? ['submit', 'poll'],
+    config = this.config,
+  ): Promise<RunningWorkers> {
     const workers = await runWorkers({
-      config: this.config,
+      config,
       redis: parseRedisUrl(redisUrl()),
       logger: this.#options.logger ?? silentLogger,
       stages,

@@ -76,3 +76,28 @@ describe('a held account', () => {
     },
   );
 });
+
+describe('a vendor whose submits fail while it answers look-ups', () => {
+  async function use(gate: AccountGate, scope: 'submit' | 'status', error?: Error): Promise<void> {
+    const admission = await gate.admit(scope);
+    if (!admission.admitted) throw new Error(`not admitted: ${admission.why.code}`);
+    await gate.settle(admission, error);
+  }
+
+  it('is not taken to work again because a look-up works', async () => {
+    const [first, second] = [worker(), worker()];
+    for (let failure = 0; failure < 5; failure += 1) {
+      await use(first, 'submit', new VendorUnavailableError('HTTP 500', { taken: 'maybe' }));
+      await use(first, 'status');
+    }
+    clock.at += 600;
+    for (const gate of [first, second]) {
+      await use(gate, 'status');
+      expect(await gate.admit('submit')).toMatchObject({ admitted: false, why: { code: 'vendor_unavailable' } });
+    }
+    clock.at += 60_000;
+    await use(second, 'submit');
+    clock.at += 600;
+    await use(first, 'submit');
+  });
+});
