@@ -41,6 +41,12 @@ export interface Fault {
   message: string;
 }
 
+/** A value as it is where it is small, else the beginning of its JSON text: whatever a stranger sent, it can be kept. */
+export function clipJsonValue(value: Json, maxLength: number): Json {
+  const text = JSON.stringify(value);
+  return text.length <= maxLength ? value : clip(text, maxLength);
+}
+
 /** Cuts a text so that it can go into a log line, an event or a key, whatever a stranger put into it. */
 export function clip(text: string, maxLength: number): string {
   return text.length <= maxLength ? text : `${text.slice(0, maxLength - 1)}…`;

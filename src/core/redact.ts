@@ -47,6 +47,29 @@ function redactUrl(_match: string, scheme: string, rest: string): string {
   return `${scheme}${shown}${end < 0 ? '' : '?[redacted]'}`;
 }
 
+/** Shorter ones are words that stand in many a text by chance, such as the keys of tests. */
+const leastSecretLength = 8;
+
+/**
+ * The ways in which somebody who was sent a secret may quote it: as it is, as a JSON text, in percent-encoding, or
+ * inside of something that is base64, where it looks different at each of three offsets.
+ */
+export function formsOf(secret: string): string[] {
+  if (secret.length < leastSecretLength) return [];
+  const inside = [0, 1, 2].flatMap((offset) => {
+    const encoded = Buffer.from(' '.repeat(offset) + secret).toString('base64url');
+    // What the neighbours have a share in is left out at both ends.
+    const part = encoded.slice(offset === 0 ? 0 : offset + 1, -2);
+    return [part, part.replaceAll('-', '+').replaceAll('_', '/')];
+  });
+  return [...new Set([secret, JSON.stringify(secret).slice(1, -1), encodeURIComponent(secret), ...inside])];
+}
+
+/** A text without the given quotes of secrets. Needed for those that no pattern knows. */
+export function withoutForms(text: string, forms: readonly string[]): string {
+  return forms.reduce((left, form) => (left.includes(form) ? left.replaceAll(form, '[redacted]') : left), text);
+}
+
 /** What a field's name ends in when its value is a secret; compared without case, dashes and underscores. */
 const secretNames =
   /(?:authorization|cookie|apikey|password|passwd|passphrase|secret|token|signature|privatekey|accesskey|accesskeyid|credentials?|connectionstring)$/;

@@ -9,7 +9,7 @@ import {
 } from '../core/errors.ts';
 import { clip } from '../core/json.ts';
 import { clamp } from '../core/poll-schedule.ts';
-import { redactText } from '../core/redact.ts';
+import { formsOf, redactText, withoutForms } from '../core/redact.ts';
 import type {
   Credential,
   ErrorReply,
@@ -46,6 +46,7 @@ export interface HttpClientOptions {
  * - No retry of its own: whether something may be sent again is the engine's decision.
  * - No redirect is followed, so credentials reach no other host.
  * - Replies are read up to a bound after decompression, within the request's time.
+ * - What an answer quotes of the secrets that were sent is taken out of it: nothing that is kept or logged holds them.
  * - A 401 renews the credential once for all requests that fail together and replays each once.
  * - Where a vendor's credentials are good for a part of the account only (a workspace), each realm has its own.
  */
@@ -54,6 +55,7 @@ export class HttpClient<Account> implements VendorHttp {
   readonly #options: HttpClientOptions;
   #account: Account;
   readonly #credentials = new Map<string, CredentialSlot>();
+  readonly #forms = new Map<string, readonly string[]>();
 
   constructor(adapter: VendorAdapter<Account>, account: Account, options: HttpClientOptions = {}) {
     this.#adapter = adapter;
@@ -197,7 +199,15 @@ export class HttpClient<Account> implements VendorHttp {
             body: extra.body as NonNullable<RequestInit['body']>,
           }));
       const text = await readText(response, request.maxBytes ?? defaultMaxBytes);
-      return { status: response.status, headers: response.headers, text };
+      // The one answer that is asked for a secret is left alone.
+      const isSecret = request.anonymous === true && response.ok;
+      const forms = this.#secretForms(credential);
+      return {
+        status: response.status,
+        headers: response.headers,
+        type: withoutForms(response.headers.get('content-type') ?? '', forms),
+        text: isSecret ? text : withoutForms(text, forms),
+      };
     } catch (cause) {
       if (cause instanceof JobferryError) throw cause;
       if (isLate) {
@@ -207,7 +217,8 @@ export class HttpClient<Account> implements VendorHttp {
         });
       }
       const code = networkCode(cause);
-      throw new VendorUnavailableError(`${where(request)} failed: ${code ?? describe(cause)}`, {
+      const why = code ?? withoutForms(describe(cause), this.#secretForms(credential));
+      throw new VendorUnavailableError(`${where(request)} failed: ${why}`, {
         taken: code !== undefined && neverConnected.has(code) ? 'no' : 'maybe',
         cause,
       });
@@ -215,6 +226,21 @@ export class HttpClient<Account> implements VendorHttp {
       clearTimeout(timer);
       request.signal?.removeEventListener('abort', onAbort);
     }
+  }
+
+  /** How the secrets that sign a request can be quoted; they change seldom, so it is worked out once for each. */
+  #secretForms(credential: Credential | undefined): readonly string[] {
+    const fields = this.#account as Readonly<Record<string, unknown>>;
+    const secrets = [...this.#adapter.secrets.map((name) => fields[name]), credential?.token];
+    return secrets.flatMap((secret) => {
+      if (typeof secret !== 'string') return [];
+      let forms = this.#forms.get(secret);
+      if (forms === undefined) {
+        if (this.#forms.size >= maxRealms) this.#forms.clear();
+        this.#forms.set(secret, (forms = formsOf(secret)));
+      }
+      return forms;
+    });
   }
 
   #url<Reply>(request: HttpRequest<Reply>): URL {
@@ -228,7 +254,7 @@ export class HttpClient<Account> implements VendorHttp {
 
   #parseBody<Reply>(request: HttpRequest<Reply>, reply: RawReply): unknown {
     if (reply.text === '') return undefined;
-    const type = reply.headers.get('content-type') ?? '';
+    const { type } = reply;
     if (!/\bjson\b/i.test(type)) {
       throw new VendorContractError(
         `${where(request)} answered ${reply.status} with ${type === '' ? 'no content type' : clip(type, 80)} instead of JSON`,
@@ -297,6 +323,8 @@ interface CredentialSlot {
 interface RawReply {
   status: number;
   headers: Headers;
+  /** The content type, fit to be quoted. */
+  type: string;
   text: string;
 }
 

@@ -7,7 +7,7 @@ import { pipeline } from 'node:stream/promises';
 import { Agent, request, type Dispatcher } from 'undici';
 import { JobferryError, LinkExpiredError, StepFailedError, VendorUnavailableError } from '../core/errors.ts';
 import { clip } from '../core/json.ts';
-import { redactText } from '../core/redact.ts';
+import { formsOf, redactText, withoutForms } from '../core/redact.ts';
 import type { Artifact, DownloadRequest, OpenFile, Transfers } from '../ports/vendor-adapter.ts';
 import { openFileBelow } from './files.ts';
 import { networkCode } from './http.ts';
@@ -27,6 +27,11 @@ export interface TransferOptions {
 }
 
 const maxRedirects = 5;
+/**
+ * What the slowest line that still makes sense carries, bytes per ms: 64 kbit/s. A transfer that drips never stands
+ * still, and would hold its worker for ever.
+ */
+const slowestBytesPerMs = 8;
 
 /** Moves bytes between vendors' storage and our disk, streaming: no file is ever held in memory. */
 export class FileTransfers implements Transfers {
@@ -34,14 +39,15 @@ export class FileTransfers implements Transfers {
   readonly #agent: Agent;
   /** For uploads to a vendor that is itself on a private address. */
   readonly #privateAgent: Agent;
+  readonly #idleMs: number;
 
   constructor(options: TransferOptions) {
     this.#options = options;
-    const idle = options.idleTimeoutMs ?? 30_000;
+    this.#idleMs = options.idleTimeoutMs ?? 30_000;
     const open = (allowPrivate: boolean): Agent =>
       new Agent({
-        headersTimeout: idle,
-        bodyTimeout: idle,
+        headersTimeout: this.#idleMs,
+        bodyTimeout: this.#idleMs,
         connect: { timeout: 10_000, lookup: publicLookup(allowPrivate) },
       });
     this.#agent = open(options.allowPrivateUrls);
@@ -65,6 +71,7 @@ export class FileTransfers implements Transfers {
     const allowPrivate = this.#options.allowPrivateUrls || isPrivateUrl(link.vendorUrl);
     const url = checkLink(link.url, allowPrivate);
     const opened = await this.openFile(file);
+    const late = AbortSignal.timeout(this.#allowedMs(opened.size));
     try {
       const reply = await this.#exchange(() =>
         request(url, {
@@ -73,17 +80,12 @@ export class FileTransfers implements Transfers {
           headers: { ...withoutLength(link.headers), 'content-length': String(opened.size) },
           body: Readable.from(opened.stream(), { objectMode: false }),
           dispatcher: allowPrivate ? this.#privateAgent : this.#agent,
-          signal,
+          signal: AbortSignal.any([signal, late]),
         }),
       );
-      const text = clip(await readSome(reply.body, 4_096), 300);
+      const text = await readSome(reply.body, 4_096, this.#idleMs);
       if (reply.statusCode >= 200 && reply.statusCode < 300) return;
-      const said = `the storage answered ${reply.statusCode}: ${redactText(
-        text
-          .replace(/<[^>]*>/g, ' ')
-          .replace(/\s+/g, ' ')
-          .trim(),
-      )}`;
+      const said = `the storage answered ${reply.statusCode}: ${readable(text, [url])}`;
       if (reply.statusCode >= 500 || reply.statusCode === 408 || reply.statusCode === 429) {
         throw new VendorUnavailableError(said, { taken: 'maybe', httpStatus: reply.statusCode });
       }
@@ -130,6 +132,8 @@ export class FileTransfers implements Transfers {
       throw new StepFailedError('result_too_large', `the result has ${announced} bytes, at most ${limit} are kept`);
     }
     const hash = createHash('sha256');
+    const startedAt = performance.now();
+    const allowedMs = (received: number): number => this.#allowedMs(received);
     let bytes = 0;
     try {
       await pipeline(
@@ -138,6 +142,7 @@ export class FileTransfers implements Transfers {
           for await (const chunk of source) {
             bytes += chunk.length;
             if (bytes > limit) throw new StepFailedError('result_too_large', `the result has more than ${limit} bytes`);
+            if (performance.now() - startedAt > allowedMs(bytes)) throw tooSlow(bytes);
             hash.update(chunk);
             yield chunk;
           }
@@ -157,33 +162,31 @@ export class FileTransfers implements Transfers {
   /** Follows redirects by hand, so that each hop is checked like the first. */
   async #follow(link: string, signal: AbortSignal): Promise<Dispatcher.ResponseData> {
     let url = checkLink(link, this.#options.allowPrivateUrls);
+    const hops: URL[] = [];
     for (let hop = 0; hop <= maxRedirects; hop += 1) {
       const from = url;
+      hops.push(from);
       const reply = await this.#exchange(() => request(from, { method: 'GET', dispatcher: this.#agent, signal }));
       const { statusCode } = reply;
       if (statusCode === 200) return reply;
       const location = reply.headers['location'];
-      const text = await readSome(reply.body, 2_048);
+      const text = await readSome(reply.body, 2_048, this.#idleMs);
       if (statusCode >= 300 && statusCode < 400 && typeof location === 'string') {
         if (!URL.canParse(location, from.href))
           throw new StepFailedError('address_refused', 'the link redirects to no URL');
         url = checkLink(new URL(location, from).href, this.#options.allowPrivateUrls);
         continue;
       }
-      const said = `the result link answered ${statusCode}: ${redactText(
-        clip(
-          text
-            .replace(/<[^>]*>/g, ' ')
-            .replace(/\s+/g, ' ')
-            .trim(),
-          200,
-        ),
-      )}`;
+      const said = `the result link answered ${statusCode}: ${readable(text, hops)}`;
       // Storage answers 403 (S3) or 400/401/410 to a link past its time.
       if ([400, 401, 403, 404, 410].includes(statusCode)) throw new LinkExpiredError(said);
       throw new VendorUnavailableError(said, { taken: 'maybe', httpStatus: statusCode });
     }
     throw new StepFailedError('result_unavailable', `the result link redirects more than ${maxRedirects} times`);
+  }
+
+  #allowedMs(bytes: number): number {
+    return this.#idleMs + Math.ceil(bytes / slowestBytesPerMs);
   }
 
   async #exchange(send: () => Promise<Dispatcher.ResponseData>): Promise<Dispatcher.ResponseData> {
@@ -211,8 +214,26 @@ function toTransferError(error: unknown): Error {
   );
 }
 
-async function readSome(body: Dispatcher.ResponseData['body'], maxBytes: number): Promise<string> {
+/**
+ * What a storage says, for people. S3 quotes the signature that it was sent, and with it what was signed, so whatever
+ * stands in a link's query goes before anything is cut.
+ */
+function readable(text: string, links: readonly URL[]): string {
+  const values = links.flatMap((link) => [...link.searchParams.values()]).flatMap(formsOf);
+  const plain = withoutForms(text, values)
+    .replace(/<[^>]*>/g, ' ')
+    .replace(/\s+/g, ' ')
+    .trim();
+  return clip(redactText(plain), 300);
+}
+
+function tooSlow(bytes: number): VendorUnavailableError {
+  return new VendorUnavailableError(`the transfer is too slow: ${bytes} bytes so far`, { taken: 'maybe' });
+}
+
+async function readSome(body: Dispatcher.ResponseData['body'], maxBytes: number, maxMs: number): Promise<string> {
   let text = '';
+  const timer = setTimeout(() => body.destroy(), maxMs);
   try {
     for await (const chunk of body as AsyncIterable<Buffer>) {
       text += chunk.toString('utf8');
@@ -220,6 +241,8 @@ async function readSome(body: Dispatcher.ResponseData['body'], maxBytes: number)
     }
   } catch {
     // Only the status matters; the text is for people.
+  } finally {
+    clearTimeout(timer);
   }
   return text.slice(0, maxBytes);
 }

@@ -3,7 +3,7 @@ import { describeDuration, describeState } from '../core/describe.ts';
 import { AccountHeldError, StepFailedError, VendorThrottledError, VendorUnavailableError } from '../core/errors.ts';
 import { backoffMs, clamp, floorHint, nextPollAt } from '../core/poll-schedule.ts';
 import { redactText } from '../core/redact.ts';
-import { toSafeErrorInfo } from '../core/safe-error.ts';
+import { toSafeErrorInfo, toSafeInfo } from '../core/safe-error.ts';
 import { enter } from '../core/state-machine.ts';
 import { isOver, terminalStatuses, type VendorJob } from '../core/submission.ts';
 import type { ConfirmReply, VendorHttp, VendorReport } from '../ports/vendor-adapter.ts';
@@ -95,12 +95,12 @@ function applyReport(job: VendorJob, report: VendorReport): void {
   job.status = report.status;
   // Kept only where it says more: a record waits in Redis as long as its vendor works.
   if (report.vendorStatus === undefined || report.vendorStatus === report.status) delete job.vendorStatus;
-  else job.vendorStatus = report.vendorStatus;
+  else job.vendorStatus = redactText(report.vendorStatus);
   if (report.progress === undefined) delete job.progress;
   else job.progress = report.progress;
   if (report.extra !== undefined) job.extra = report.extra;
   if (report.result !== undefined) job.result = report.result;
-  if (report.error !== undefined) job.error = { ...report.error, message: redactText(report.error.message) };
+  if (report.error !== undefined) job.error = toSafeInfo(report.error);
   if (report.completedAt !== undefined) job.completedAt = report.completedAt;
   if (!terminalStatuses.has(report.status)) return;
   delete job.progress;

@@ -40,6 +40,11 @@ const junk: readonly unknown[] = [
   'COMPLETED ',
   'x'.repeat(5_000),
   '\ud800',
+  'x'.repeat(20_000),
+  'id\u0007\r\nset-cookie: a=b',
+  '../../admin',
+  '..',
+  '🙂',
   '1970-01-01T00:00:00',
   '9999-99-99T99:99:99Z',
   '2026-11-22T10:00:00.123456789+25:99',
@@ -77,13 +82,16 @@ const headerJunk: Record<string, readonly string[]> = {
   ],
 };
 
-/** Mutates a good reply into one of the many ways in which it can be wrong. */
-export function mutate(random: () => number, body: unknown): Reply {
+/**
+ * Mutates a good reply into one of the many ways in which it can be wrong.
+ * @param errors - bodies of the vendor's error answers, for replies with such a status.
+ */
+export function mutate(random: () => number, good: unknown, errors: readonly unknown[] = [], goodStatus = 200): Reply {
   const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)] as T;
   const headers: Record<string, string> = { 'content-type': 'application/json' };
   const status =
     random() < 0.7
-      ? 200
+      ? goodStatus
       : pick([
           200, 201, 202, 204, 206, 299, 300, 302, 304, 400, 401, 402, 403, 404, 408, 409, 410, 418, 422, 425, 429, 499,
           500, 501, 502, 503, 504, 599,
@@ -91,7 +99,8 @@ export function mutate(random: () => number, body: unknown): Reply {
   for (const [name, values] of Object.entries(headerJunk)) {
     if (random() < 0.06) headers[name] = pick(values);
   }
-  let value = structuredClone(body);
+  const isError = status >= 400 && errors.length > 0 && random() < 0.8;
+  let value = structuredClone(isError ? pick(errors) : good);
   for (let rounds = Math.floor(random() * 5); rounds > 0; rounds -= 1) value = mutateOnce(random, pick, value);
   let text = JSON.stringify(value);
   const shape = random();
@@ -129,7 +138,37 @@ function mutateOnce(random: () => number, pick: <T>(list: readonly T[]) => T, va
   const way = random();
   if (key === undefined || way < 0.1) object[pick(['extra', 'status', 'error', 'id', 'result'])] = pick(junk);
   else if (way < 0.3) delete object[key];
-  else if (way < 0.6) object[key] = pick(junk);
+  // What is nested is where the meaning is: it is spoiled from inside more often than as a whole.
+  else if (way < (typeof object[key] === 'object' ? 0.4 : 0.6)) object[key] = pick(junk);
   else object[key] = mutateOnce(random, pick, object[key]);
   return object;
+}
+
+/** What goes wrong below JSON: pace, size, packing, addresses, framing. */
+export const wildKinds = [
+  'drip',
+  'silence',
+  'stall',
+  'short',
+  'endless',
+  'announced',
+  'bomb',
+  'elsewhere',
+  'cut',
+  'long',
+  'flood',
+  'twice',
+  'garbage',
+] as const;
+export type Wild = (typeof wildKinds)[number];
+
+/** Those that last until somebody gives up. */
+const slowKinds: readonly Wild[] = ['drip', 'silence', 'stall', 'short'];
+const quickKinds = wildKinds.filter((kind) => !slowKinds.includes(kind));
+
+/** Seldom anything, most seldom what costs a timeout. */
+export function pickWild(random: () => number): Wild | undefined {
+  const chance = random();
+  const kinds = chance < 0.0025 ? slowKinds : chance < 0.015 ? quickKinds : [];
+  return kinds[Math.floor(random() * kinds.length)];
 }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { isSecretName, redactText, redactValue } from '../../src/core/redact.ts';
+import { formsOf, isSecretName, redactText, redactValue, withoutForms } from '../../src/core/redact.ts';
 
 describe('redactText', () => {
   test.each([
@@ -116,4 +116,27 @@ test('isSecretName knows the spellings of one name', () => {
   for (const name of ['key', 'tokens', 'id', 'checksum', 'author', 'keywords']) {
     expect(isSecretName(name), name).toBe(false);
   }
+});
+
+describe('withoutForms', () => {
+  const secret = 'Zm+/0a1b2c3d4e5f"==';
+  const forms = formsOf(secret);
+
+  test.each([
+    ['as it is', secret],
+    ['in JSON', JSON.stringify({ sent: secret })],
+    ['in percent-encoding', `https://example.com/?key=${encodeURIComponent(secret)}`],
+    ['in base64', Buffer.from(secret).toString('base64')],
+    ['in base64 behind one byte', Buffer.from(`x${secret}y`).toString('base64')],
+    ['in base64 behind two bytes', Buffer.from(`xy${secret}`).toString('base64url')],
+  ])('takes a secret out that stands there %s', (_how, text) => {
+    const left = withoutForms(`before ${text} after`, forms);
+    expect(left).toMatch(/^before .*\[redacted\].* after$/);
+    for (const form of forms) expect(left).not.toContain(form);
+  });
+
+  test('leaves a text without it alone, and short words everywhere', () => {
+    expect(withoutForms('nothing here', forms)).toBe('nothing here');
+    expect(formsOf('sk_test')).toEqual([]);
+  });
 });

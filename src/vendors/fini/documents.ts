@@ -1,3 +1,4 @@
+import { VendorContractError } from '../../core/errors.ts';
 import type { Json } from '../../core/json.ts';
 import type { ErrorInfo, Intent, VendorJob } from '../../core/submission.ts';
 import type { ConfirmReply, ReconcileReply, SubmitReply, VendorRef } from '../../ports/vendor-adapter.ts';
@@ -144,6 +145,10 @@ function toRefs(accepted: readonly string[], asked: readonly string[], context: 
 /** Web pages: the reply has record ids in no order, and fewer of them than URLs. Which is which, the records tell. */
 function toPageRefs(accepted: readonly string[], urls: readonly string[], context: Context<unknown>): VendorRef[] {
   const snapshot = readSnapshot(context.snapshot);
+  // One record per page at most. More than were asked for are not ours to wait for, and the list tells which are.
+  if (accepted.length > urls.length) {
+    throw new VendorContractError(`the vendor named ${accepted.length} records for ${urls.length} pages`);
+  }
   if (accepted.length === 0) return urls.map((url) => toAddressRef(url, snapshot.watermark, context.now));
   return accepted.map((id) => toRef(id, notesFor(snapshot, id)));
 }
@@ -190,7 +195,9 @@ async function findPages(
   const watermark = parseTimestamp(snapshot.watermark);
   const wanted = new Map(urls.map((url) => [canonicalUrl(url), url]));
   const found = new Map<string, WireRecord>();
-  for await (const rows of listRecords(context.http, { source: 'web' }, reconciledPages)) {
+  let unreadable = 0;
+  for await (const { documents: rows, ...page } of listRecords(context.http, { source: 'web' }, reconciledPages)) {
+    unreadable += page.unreadable;
     for (const wire of rows) {
       const url = wanted.get(canonicalUrl(wire.originalUrl ?? ''));
       if (url === undefined || found.has(url)) continue;
@@ -198,6 +205,9 @@ async function findPages(
     }
     const oldest = parseTimestamp(rows.at(-1)?.updatedAt);
     if (watermark !== undefined && oldest !== undefined && oldest < watermark) break;
+  }
+  if (found.size === 0 && unreadable > 0) {
+    throw new VendorContractError(`${unreadable} rows of the document list can not be read`);
   }
   if (found.size === 0) return { found: 'absent' };
   context.logger.info(

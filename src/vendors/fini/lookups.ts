@@ -51,7 +51,7 @@ async function search(
   if (jobs.length === 0) return found;
   const wanted = new Map(jobs.map((job) => [canonicalUrl(job.id), job]));
   const marks = jobs.map((job) => parseTimestamp(readNotes(job.extra).watermark) ?? 0);
-  for await (const rows of listRecords(http, { source: 'web' }, searchedPages)) {
+  for await (const { documents: rows } of listRecords(http, { source: 'web' }, searchedPages)) {
     for (const wire of rows) {
       const job = wanted.get(canonicalUrl(wire.originalUrl ?? ''));
       if (job !== undefined && !found.has(job)) found.set(job, wire);

@@ -70,15 +70,17 @@ export interface ListQuery {
   changed?: boolean;
 }
 
+/** One page of the list; `unreadable` counts rows that make no sense, any of which may be what is looked for. */
+export interface RecordPage {
+  readonly documents: readonly WireRecord[];
+  readonly unreadable: number;
+}
+
 /**
  * Walks the record list, last changed first. Records that are processed meanwhile move to the front, so a walk can
  * skip rows and repeat them: what it yields are hints, and absence from it proves nothing.
  */
-export async function* listRecords(
-  http: VendorHttp,
-  query: ListQuery,
-  maxPages: number,
-): AsyncGenerator<readonly WireRecord[]> {
+export async function* listRecords(http: VendorHttp, query: ListQuery, maxPages: number): AsyncGenerator<RecordPage> {
   const cursors = new Set<string>();
   let cursor: string | undefined;
   for (let page = 0; page < maxPages; page += 1) {
@@ -89,7 +91,7 @@ export async function* listRecords(
       reply: recordList,
       maxBytes: maxListBytes,
     });
-    yield body.documents;
+    yield body;
     cursor = body.documents.at(-1)?.id;
     // A cursor that comes back would make the walk endless.
     if (body.hasMore !== true || cursor === undefined || cursors.has(cursor)) return;

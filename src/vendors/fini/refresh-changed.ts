@@ -65,7 +65,7 @@ async function findChanged(context: Input): Promise<ConfirmReply> {
   const listed = new Set<string>();
   if (refreshed.length > 0) {
     // Rows of other documents are common here: the list knows of no submission.
-    for await (const rows of listRecords(http, { changed: true }, listedPages)) {
+    for await (const { documents: rows } of listRecords(http, { changed: true }, listedPages)) {
       for (const row of rows) if (row.changed !== false) listed.add(row.id.toLowerCase());
     }
   }

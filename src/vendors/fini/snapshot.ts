@@ -41,7 +41,7 @@ export async function snapshotPages(
   const missing = new Set(mustExist.map(canonicalUrl));
   const known = new Map<string, Before>();
   let watermark: string | null = null;
-  for await (const rows of listRecords(http, { source: 'web' }, searchedPages)) {
+  for await (const { documents: rows } of listRecords(http, { source: 'web' }, searchedPages)) {
     for (const wire of rows) {
       if ((parseTimestamp(wire.updatedAt) ?? 0) > (parseTimestamp(watermark) ?? 0)) watermark = wire.updatedAt ?? null;
       const url = canonicalUrl(wire.originalUrl ?? '');

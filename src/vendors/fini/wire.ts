@@ -29,7 +29,8 @@ function listOf<Schema extends z.ZodType>(schema: Schema): z.ZodType<z.output<Sc
 
 const text = z.string().min(1);
 /** Documented as a UUID; it goes into paths and back to the vendor, so its form is bounded, not its format. */
-const id = z.string().regex(/^[A-Za-z0-9._:-]{1,200}$/);
+const id = z.string().regex(/^(?=.*[A-Za-z0-9])[A-Za-z0-9._:-]{1,200}$/);
+const timestamp = text.max(100);
 
 /** A and F share this shape; only A queues anything, and we call nothing but A. */
 export const ingestReply = z
@@ -49,23 +50,29 @@ const jobRow = z.object({
   id,
   /** A row without a word still says that the vendor knows the job. */
   jobStatus: optional(text.max(100)),
-  completedAt: optional(text),
+  completedAt: optional(timestamp),
   hcArticleId: optional(text.max(200)),
 });
 export type WireJob = z.output<typeof jobRow>;
 
 export const statusReply = z.object({ jobs: listOf(jobRow) });
 
+/** Documented as a text that is empty when all is well; anything else that says something counts as an error, too. */
+function readError(value: unknown): string | undefined {
+  if (value === undefined || value === null || value === false) return undefined;
+  return typeof value === 'string' ? value : JSON.stringify(value);
+}
+
 /** Everything but the extracted text, which can be large and is of no use here. */
 export const record = z.object({
   id,
   originalUrl: optional(text),
   title: optional(text),
-  source: optional(text),
+  source: optional(text.max(100)),
   success: optional(z.boolean()),
-  error: optional(z.string()),
-  createdAt: optional(text),
-  updatedAt: optional(text),
+  error: z.unknown().transform(readError).optional(),
+  createdAt: optional(timestamp),
+  updatedAt: optional(timestamp),
   linkedJobId: optional(text.max(200)),
   linkedJobStatus: optional(text.max(100)),
   linkedKnowledgeId: optional(text.max(200)),
@@ -74,7 +81,16 @@ export const record = z.object({
 });
 export type WireRecord = z.output<typeof record>;
 
-export const recordList = z.object({ documents: listOf(record), hasMore: optional(z.boolean()) });
+export const recordList = z
+  .object({ documents: z.array(z.unknown()), hasMore: optional(z.boolean()) })
+  .transform(({ documents, hasMore }) => {
+    const rows = documents.flatMap((row) => {
+      const parsed = record.safeParse(row);
+      return parsed.success ? [parsed.data] : [];
+    });
+    /** Rows that make no sense: what is looked for may be one of them. */
+    return { documents: rows, unreadable: documents.length - rows.length, hasMore };
+  });
 
 /** `message` is a string in the one sample there is; the framework behind such envelopes also sends lists. */
 export const errorBody = z.object({

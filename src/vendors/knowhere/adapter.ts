@@ -21,10 +21,10 @@ import type {
 } from '../../ports/vendor-adapter.ts';
 import { defineOperation, defineVendor } from '../define-vendor.ts';
 import { parseTimestamp } from '../timestamps.ts';
-import { classify, readLimits } from './errors.ts';
+import { classify, readLimits, toDetails } from './errors.ts';
 import { carriesExtension, fileNameOf, parseInput, toCreateBody, watchInput, type ParseInput } from './input.ts';
 import { toStatus } from './status.ts';
-import { checksumOf, createReply, job as wireJob, jobList, type WireJob } from './wire.ts';
+import { checksumOf, createReply, job as wireJob, jobLabel, jobList, type WireJob } from './wire.ts';
 
 const account = z.strictObject({
   apiKey: z.string().min(1).describe('Starts with sk_.'),
@@ -180,7 +180,7 @@ function toReport(wire: WireJob): VendorReport {
           error: {
             code: wire.error?.code ?? 'vendor_job_failed',
             message: wire.error?.message ?? 'the vendor gave no reason',
-            ...(wire.error?.details === undefined ? {} : { details: wire.error.details }),
+            ...(wire.error?.details === undefined ? {} : { details: toDetails(wire.error.details) }),
           },
         }
       : {}),
@@ -208,6 +208,7 @@ async function findInList(context: Context<ParseInput>, intent: Intent): Promise
   const dataId = dataIdOf(context);
   const matches: WireJob[] = [];
   let size: number | undefined;
+  let unreadable = 0;
   for (let page = 1, pages = 1; page <= pages; page += 1) {
     if (page > listPages)
       throw new VendorContractError(`the job list has more than ${listPages} pages since the submit`);
@@ -231,6 +232,7 @@ async function findInList(context: Context<ParseInput>, intent: Intent): Promise
     for (const row of rows) {
       const parsed = wireJob.safeParse(row);
       if (parsed.success && parsed.data.data_id === dataId) matches.push(parsed.data);
+      else if (!parsed.success && mayCarry(row, dataId)) unreadable += 1;
     }
     pages = Math.max(pages, announced ?? (rows.length < size ? page : page + 1));
     // An absence counts only where all was seen: a page that comes short or empty before the last is a fault.
@@ -251,7 +253,14 @@ async function findInList(context: Context<ParseInput>, intent: Intent): Promise
     }
     return { found: { jobs: [toRef(wire.job_id, wire.status, undefined)] } };
   }
+  if (unreadable > 0) throw new VendorContractError(`${unreadable} rows of the job list can not be read`);
   return { found: 'absent' };
+}
+
+/** Could a row that makes no sense be the job that we look for? Only a label that is another's says no. */
+function mayCarry(row: unknown, dataId: string): boolean {
+  const label = jobLabel.safeParse(row);
+  return !label.success || label.data.data_id === dataId;
 }
 
 /** Our own labels are unique; under a label of the caller's, kind and time of the job must fit as well. */
@@ -294,7 +303,9 @@ async function downloadResults<Input>(context: Context<Input>, wanted: boolean) 
       if (!isStale && !isDamaged) throw error;
       // Every Get Job signs a fresh link.
       const wire = await getJob(http, vendorJob.id);
-      result = toResult(wire);
+      const fresh = toResult(wire);
+      // Bytes that were damaged once are not taken unchecked because the second answer has no checksum.
+      result = { ...fresh, checksum: fresh['checksum'] ?? result['checksum'] ?? null };
       try {
         artifact = await fetch(result);
       } catch (again) {

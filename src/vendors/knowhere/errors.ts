@@ -1,4 +1,4 @@
-import type { Json } from '../../core/json.ts';
+import { clipJsonValue, type Json } from '../../core/json.ts';
 import {
   AccountHeldError,
   VendorRejectedError,
@@ -6,6 +6,8 @@ import {
   VendorUnavailableError,
 } from '../../core/errors.ts';
 import type { ErrorReply, LimitReport } from '../../ports/vendor-adapter.ts';
+import { clamp } from '../../core/poll-schedule.ts';
+import { redactValue } from '../../core/redact.ts';
 import { readReset } from '../http.ts';
 import { errorBody } from './wire.ts';
 
@@ -19,7 +21,7 @@ export function classify(reply: ErrorReply): Error | undefined {
   const options = {
     httpStatus: reply.status,
     ...(code === undefined ? {} : { code }),
-    ...(details === undefined ? {} : { details: details as Json }),
+    ...(details === undefined ? {} : { details: toDetails(details) }),
   };
   const said = `${reply.method} /${reply.path} answered ${reply.status}${code === undefined ? '' : ` ${code}`}: ${message ?? 'no message'}`;
   const isLookup = reply.method === 'GET';
@@ -66,6 +68,11 @@ export function readLimits(reply: { status: number; headers: Headers }): LimitRe
   return resetMs === undefined ? undefined : { remaining: Number(remaining), resetMs: Math.min(resetMs, 60_000) };
 }
 
+/** What the vendor says beside code and message, small enough for a record and without what looks like a secret. */
+export function toDetails(details: Json): Json {
+  return clipJsonValue(redactValue(details) as Json, 4_096);
+}
+
 function secondsToMs(value: unknown): number | undefined {
-  return typeof value === 'number' && Number.isFinite(value) && value >= 0 ? value * 1_000 : undefined;
+  return typeof value === 'number' && value >= 0 ? clamp(value * 1_000, 0, 86_400_000) : undefined;
 }

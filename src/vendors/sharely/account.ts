@@ -1,5 +1,6 @@
 import * as z from 'zod';
-import { AccountHeldError, VendorRejectedError } from '../../core/errors.ts';
+import { AccountHeldError, VendorContractError, VendorRejectedError } from '../../core/errors.ts';
+import { clip } from '../../core/json.ts';
 import type { Credential, HttpReply, HttpRequest, StepContext, VendorHttp } from '../../ports/vendor-adapter.ts';
 import { expiryOf } from './token.ts';
 import { tokenReply } from './wire.ts';
@@ -111,6 +112,27 @@ export async function readOrGone<Reply>(
     if (error instanceof VendorRejectedError && error.httpStatus === 404) return undefined;
     throw error;
   }
+}
+
+/**
+ * Reads a role or a knowledge item by its id; undefined when the vendor does not know it.
+ * @throws VendorContractError for an answer about another one, which says nothing of this
+ */
+export async function readById<Reply extends { id: string }>(
+  context: Context,
+  workspaceId: string,
+  kind: 'role' | 'knowledge',
+  id: string,
+  reply: z.ZodType<Reply>,
+): Promise<Reply | undefined> {
+  const found = await readOrGone(context, workspaceId, `${kind}/${encodeURIComponent(id)}`, reply);
+  if (found !== undefined) mustBe(kind, id, found);
+  return found;
+}
+
+export function mustBe(kind: string, id: string, found: { id: string }): void {
+  if (found.id.toLowerCase() === id.toLowerCase()) return;
+  throw new VendorContractError(`asked for ${kind} ${id}, got ${clip(found.id, 60)}`);
 }
 
 function heldBecause(error: VendorRejectedError): AccountHeldError {

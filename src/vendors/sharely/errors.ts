@@ -4,7 +4,7 @@ import {
   VendorThrottledError,
   VendorUnavailableError,
 } from '../../core/errors.ts';
-import { clip, type Json, type JsonObject } from '../../core/json.ts';
+import { clip, clipJsonValue, type Json, type JsonObject } from '../../core/json.ts';
 import { redactText, redactValue } from '../../core/redact.ts';
 import type { ErrorReply } from '../../ports/vendor-adapter.ts';
 import { errorBody } from './wire.ts';
@@ -24,7 +24,7 @@ export function classify(reply: ErrorReply): Error | undefined {
     ...(errorId === undefined ? {} : { errorId }),
     // In the old shape `error` is the class, in the new one the text.
     ...(message === undefined || error === undefined ? {} : { error: clip(error, 200) }),
-    ...(more === undefined || more === null ? {} : { details: bounded(redactValue(more) as Json) }),
+    ...(more === undefined || more === null ? {} : { details: clipJsonValue(redactValue(more) as Json, 4_096) }),
   };
   const options = { httpStatus: reply.status, details };
   const text = `${reply.method} /${reply.path} answered ${reply.status}: ${said}${errorId === undefined ? '' : ` (errorId ${errorId})`}`;
@@ -47,9 +47,4 @@ export function classify(reply: ErrorReply): Error | undefined {
   if (reply.status >= 500) return new VendorUnavailableError(text, { ...options, ...hint, taken: 'maybe' });
   if (reply.status >= 400) return new VendorRejectedError(text, options);
   return undefined;
-}
-
-function bounded(value: Json): Json {
-  const text = JSON.stringify(value);
-  return text.length <= 4_096 ? value : clip(text, 4_096);
 }

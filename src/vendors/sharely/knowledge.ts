@@ -2,7 +2,7 @@ import { VendorRejectedError } from '../../core/errors.ts';
 import type { JsonObject } from '../../core/json.ts';
 import type { ReconcileReply, SubmitReply } from '../../ports/vendor-adapter.ts';
 import { defineOperation } from '../define-vendor.ts';
-import { readOrGone, type Context, type SharelyAccount } from './account.ts';
+import { readById, readOrGone, type Context, type SharelyAccount } from './account.ts';
 import { knowledgeDeleteInput, knowledgeRolesInput, type KnowledgeRolesInput } from './input.ts';
 import { id, knowledge, knowledgeRoles, type WireKnowledge } from './wire.ts';
 import {
@@ -86,8 +86,7 @@ export const knowledgeDelete = operation({
   async preflight(context) {
     if (!context.input.cascade) return undefined;
     const { knowledgeId } = context.input;
-    const path = `knowledge/${encodeURIComponent(knowledgeId)}`;
-    const item = await readOrGone(context, workspaceOf(context), path, knowledge);
+    const item = await readById(context, workspaceOf(context), 'knowledge', knowledgeId, knowledge);
     if (item === undefined) {
       throw new VendorRejectedError(`there is no knowledge item ${knowledgeId}`, { httpStatus: 404 });
     }
@@ -108,8 +107,7 @@ export const knowledgeDelete = operation({
       const children = factOf(context, 'children');
       const ids = [knowledgeId, ...(Array.isArray(children) ? children.map(String) : [])];
       for (const one of ids) {
-        const path = `knowledge/${encodeURIComponent(one)}`;
-        if ((await readOrGone(context, workspaceOf(context), path, knowledge)) === undefined) continue;
+        if ((await readById(context, workspaceOf(context), 'knowledge', one, knowledge)) === undefined) continue;
         const why = `${one === knowledgeId ? 'knowledge item' : 'its child'} ${one} still exists`;
         return { is: 'different', why, details: { knowledgeId: one } };
       }

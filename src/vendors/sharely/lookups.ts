@@ -3,7 +3,7 @@ import { VendorContractError, VendorRejectedError } from '../../core/errors.ts';
 import { clip, type JsonObject } from '../../core/json.ts';
 import type { Logger } from '../../ports/logger.ts';
 import type { Lookup, LookupContext, LookupJob, VendorReport } from '../../ports/vendor-adapter.ts';
-import { call, type SharelyAccount } from './account.ts';
+import { call, mustBe, type SharelyAccount } from './account.ts';
 import { readKnowledgeState, readStatus } from './status.ts';
 import { knowledge, workflowRow, type WireKnowledge, type WorkflowRow } from './wire.ts';
 
@@ -164,6 +164,7 @@ export const knowledgeLookup: Lookup<SharelyAccount> = {
       path: `knowledge/${encodeURIComponent(job.id)}`,
       reply: knowledge,
     });
+    mustBe('knowledge', job.id, body);
     return new Map([[job.id, toKnowledgeReport(body)]]);
   },
 };

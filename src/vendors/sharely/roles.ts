@@ -3,7 +3,7 @@ import type { Intent } from '../../core/submission.ts';
 import type { ReconcileReply } from '../../ports/vendor-adapter.ts';
 import { defineOperation } from '../define-vendor.ts';
 import { parseTimestamp } from '../timestamps.ts';
-import { readOrGone, type Context, type SharelyAccount } from './account.ts';
+import { readById, readOrGone, type Context, type SharelyAccount } from './account.ts';
 import {
   roleCreateInput,
   roleDeleteInput,
@@ -114,7 +114,7 @@ export const roleDelete = operation({
   confirm: (context) =>
     settleOn(context, async () => {
       const { roleId } = context.input;
-      const found = await readOrGone(context, workspaceOf(context), `role/${encodeURIComponent(roleId)}`, role);
+      const found = await readById(context, workspaceOf(context), 'role', roleId, role);
       if (found === undefined) return { is: 'as-asked', result: { roleId, deleted: true } };
       return { is: 'different', why: `role ${roleId} still exists`, details: { roleId } };
     }),
@@ -140,9 +140,7 @@ async function readRole(
 ): Promise<WireRole | undefined> {
   const workspaceId = workspaceOf({ ...context, input });
   const roleId = factOf(context, 'roleId') ?? input.roleId;
-  if (typeof roleId === 'string') {
-    return readOrGone(context, workspaceId, `role/${encodeURIComponent(roleId)}`, role);
-  }
+  if (typeof roleId === 'string') return readById(context, workspaceId, 'role', roleId, role);
   if (input.customerRoleId !== undefined) return readByCustomerId(context, workspaceId, input.customerRoleId);
   const rows = (await readOrGone(context, workspaceId, 'role', roleList)) ?? [];
   const named = rows.flatMap((row) => {

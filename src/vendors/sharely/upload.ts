@@ -5,7 +5,7 @@ import type { Intent } from '../../core/submission.ts';
 import type { ReconcileReply, SubmitReply } from '../../ports/vendor-adapter.ts';
 import { defineOperation } from '../define-vendor.ts';
 import { parseTimestamp } from '../timestamps.ts';
-import { call, readOrGone, type Context, type SharelyAccount } from './account.ts';
+import { call, readById, type Context, type SharelyAccount } from './account.ts';
 import { knowledgeUploadInput, type KnowledgeUploadInput } from './input.ts';
 import { toKnowledgeFacts } from './lookups.ts';
 import { multipart } from './multipart.ts';
@@ -117,8 +117,7 @@ async function readUpload(context: UploadContext): Promise<Reading> {
   const knowledgeId = factOf(context, 'knowledgeId');
   // A workflow that is over, of an upload whose item nobody named: its status is all there is to go by.
   if (typeof knowledgeId !== 'string') return { is: 'as-asked', result: { knowledge: null } };
-  const path = `knowledge/${encodeURIComponent(knowledgeId)}`;
-  const item = await readOrGone(context, workspaceOf(context), path, knowledge);
+  const item = await readById(context, workspaceOf(context), 'knowledge', knowledgeId, knowledge);
   if (item === undefined) {
     return { is: 'different', why: `there is no knowledge item ${knowledgeId}`, details: { knowledgeId } };
   }
@@ -138,6 +137,7 @@ async function readUpload(context: UploadContext): Promise<Reading> {
 async function findByMark(context: UploadContext, intent: Intent): Promise<ReconcileReply> {
   const workspaceId = workspaceOf(context);
   const candidates: WireKnowledge[] = [];
+  let unreadable = 0;
   for (let page = 0; ; page += 1) {
     if (page >= maxPages) {
       return {
@@ -154,7 +154,10 @@ async function findByMark(context: UploadContext, intent: Intent): Promise<Recon
     });
     for (const row of body.knowledge) {
       const item = knowledge.safeParse(row);
-      if (!item.success) continue;
+      if (!item.success) {
+        unreadable += 1;
+        continue;
+      }
       if (carriesMark(context, item.data)) return { found: watchRecord(workspaceId, item.data) };
       // A description without the mark, or with another, is somebody else's; none at all says nothing.
       if ((item.data.description ?? '') === '' && isYoung(item.data, intent)) candidates.push(item.data);
@@ -166,7 +169,12 @@ async function findByMark(context: UploadContext, intent: Intent): Promise<Recon
     )
       break;
   }
-  return readCandidates(context, workspaceId, candidates);
+  const reading = await readCandidates(context, workspaceId, candidates);
+  // A row that makes no sense may be the very item: nothing is concluded from an absence beside it.
+  if (reading.found === 'absent' && unreadable > 0) {
+    throw new VendorContractError(`${unreadable} rows of the knowledge list can not be read`);
+  }
+  return reading;
 }
 
 async function readCandidates(
@@ -178,7 +186,7 @@ async function readCandidates(
   const likely = [...candidates].sort((a, b) => Number(b.title === title) - Number(a.title === title));
   let undescribed = 0;
   for (const { id } of likely.slice(0, maxCandidates)) {
-    const item = await readOrGone(context, workspaceId, `knowledge/${encodeURIComponent(id)}`, knowledge);
+    const item = await readById(context, workspaceId, 'knowledge', id, knowledge);
     if (item === undefined) continue;
     if (carriesMark(context, item)) return { found: watchRecord(workspaceId, item) };
     if ((item.description ?? '') === '' && item.title === title) undescribed += 1;

@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { parseTimestamp } from '../timestamps.ts';
 
 /**
  * What Sharely sends. Its documentation is cut or contradicts itself in places, so everything but what is acted on is
@@ -18,17 +19,23 @@ function optional<Schema extends z.ZodType>(schema: Schema): z.ZodType<z.output<
 }
 
 const text = z.string().min(1).max(100_000);
-export const id = z.string().min(1).max(255);
+const word = z.string().min(1).max(200);
+/** What a person wrote; longer than the vendor takes it, it is not what we look for. */
+const prose = z.string().max(10_000);
+/** It goes into paths, records and logs, so its form is bounded, not its format. */
+export const id = z.string().regex(/^(?=.*[A-Za-z0-9])[\x21-\x7e]{1,255}$/);
+/** A submit names at most as many as there are items in it. */
+const maxWorkflows = 1_000;
 
 export const tokenReply = z.object({ token: z.string().regex(/^[\x21-\x7e]{1,16384}$/, 'is no token') });
 
 export const role = z.object({
   id,
-  name: optional(z.string()),
-  description: optional(z.string()),
-  customerRoleId: optional(z.string()),
-  createdAt: optional(text),
-  updatedAt: optional(text),
+  name: optional(prose),
+  description: optional(prose),
+  customerRoleId: optional(prose),
+  createdAt: optional(word),
+  updatedAt: optional(word),
 });
 export type WireRole = z.output<typeof role>;
 
@@ -39,12 +46,12 @@ export const roleList = z.union([
 
 export const knowledge = z.object({
   id,
-  title: optional(z.string()),
-  description: optional(z.string()),
-  type: optional(text),
-  status: optional(text),
-  createdAt: optional(text),
-  processedAt: optional(text),
+  title: optional(prose),
+  description: optional(prose),
+  type: optional(word),
+  status: optional(word),
+  createdAt: optional(word),
+  processedAt: optional(word.refine((at) => parseTimestamp(at) !== undefined)),
   /** In no documentation: taken where it is there, to look after a cascade. */
   children: optional(z.array(z.unknown())),
 });
@@ -65,16 +72,16 @@ export const taxonomyList = z.union([
   z.array(z.unknown()),
   z.object({ taxonomies: z.array(z.unknown()) }).transform(({ taxonomies }) => taxonomies),
 ]);
-export const taxonomy = z.object({ id, name: optional(text), published: optional(z.boolean()) });
+export const taxonomy = z.object({ id, name: optional(prose), published: optional(z.boolean()) });
 
 const accepted = z.object({
   workflowId: optional(id),
-  workflowIds: optional(z.array(id)),
+  workflowIds: optional(z.array(id).max(maxWorkflows)),
   role: optional(role),
   created: optional(z.boolean()),
   id: optional(id),
   knowledgeId: optional(id),
-  status: optional(text),
+  status: optional(word),
 });
 export type Accepted = Partial<z.output<typeof accepted>> & { workflows: string[] };
 
@@ -83,9 +90,17 @@ export type Accepted = Partial<z.output<typeof accepted>> & { workflows: string[
  * one; or nothing at all (204). An id that turns out to be none is missed by the look-ups, and the resource is asked.
  */
 export const submitReply = z
-  .union([z.undefined(), z.null(), accepted, z.array(z.union([id, z.looseObject({ workflowId: optional(id) })]))], {
-    error: 'is neither empty nor an object',
-  })
+  .union(
+    [
+      z.undefined(),
+      z.null(),
+      accepted,
+      z.array(z.union([id, z.looseObject({ workflowId: optional(id) })])).max(maxWorkflows),
+    ],
+    {
+      error: 'is neither empty nor an object',
+    },
+  )
   .transform((body): Accepted => {
     const object = Array.isArray(body) ? undefined : (body ?? undefined);
     const ids = Array.isArray(body)
