@@ -21,6 +21,7 @@ export const errorCodes = {
   outcome_contradicted: 'The vendor says that the work is done, and the resource says otherwise.',
   deadline_exceeded: 'The deadline passed; the vendor may still be working.',
   canceled: 'A caller canceled the submission.',
+  job_removed: 'The job of the submission was removed from its queue by hand; the vendor may go on working.',
   file_unreadable: 'The file of a submission could not be read below JOBFERRY_FILES_DIR.',
   upload_refused: 'The storage behind the vendor refused the upload.',
   upload_expired: 'The upload link expired before the upload was done.',

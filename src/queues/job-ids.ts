@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { Stage } from './names.ts';
 
 /**
  * Keys that BullMQ keeps beside the jobs of a queue. A job with such an id overwrites the queue's own bookkeeping:
@@ -64,6 +65,15 @@ export function pollJobId(submissionId: string): string {
 /** The id of the results job that carries an event: fixed by the event id, so that a second delivery is no second job. */
 export function resultJobId(eventId: string): string {
   return safeId(eventId);
+}
+
+/** Where a submission's job can be, the later stage first. */
+export function placesOf(vendor: string, submissionId: string): { stage: Stage; jobId: string }[] {
+  const submitJobId = isNumberedId(submissionId, vendor) ? submissionId.slice(vendor.length + 1) : submissionId;
+  return [
+    { stage: 'poll', jobId: pollJobId(submissionId) },
+    { stage: 'submit', jobId: submitJobId },
+  ];
 }
 
 function safeId(id: string): string {

@@ -1,5 +1,6 @@
 import type { Resolution, SubmissionState } from '../core/submission.ts';
 import type { RedisConnection } from './connection.ts';
+import { openKey, type OpenNote } from './open-submissions.ts';
 
 /** How many lines of a submission's log are kept. */
 export const keptLogLines = 24;
@@ -43,12 +44,14 @@ export class RecordStore {
    * Saves the record and appends a line to the job's log, if `token` still holds the job.
    * @param intent - for the write before a vendor is called: not when a cancel was asked for, and not when `poll`, the
    * poll job of this submission, has a record, because then the vendor was called already.
+   * @param open - what the list of submissions under way is to say from now on.
    */
   async save(
     address: JobAddress,
     token: string,
     state: SubmissionState,
     line: string | undefined,
+    open: OpenNote,
     intent?: { poll: JobAddress },
   ): Promise<SaveResult> {
     const [code, cancel] = await this.#redis.jobferrySave(
@@ -56,11 +59,14 @@ export class RecordStore {
       this.#key(address, ':lock'),
       this.#key(address, ':logs'),
       intent === undefined ? this.#jobKey(address) : this.#jobKey(intent.poll),
+      openKey(this.#prefix, open.vendor),
       token,
       JSON.stringify(state),
       line ?? '',
       keptLogLines,
       intent === undefined ? 0 : 1,
+      open.submissionId,
+      open.note === null ? '' : JSON.stringify(open.note),
     );
     if (code === 2) return { kind: 'handed-over' };
     if (code === 0) return { kind: 'canceled', at: Number(cancel) };
@@ -69,14 +75,27 @@ export class RecordStore {
 
   /**
    * Appends a line to a job's log.
+   * @param open - what the list of submissions under way is to say; not when `poll`, its poll job, exists, or when another
+   * worker has started the job since, which made it the one after `starts`.
    * @returns when a caller asked for a cancel while a worker held the job, epoch ms.
    */
-  async note(address: JobAddress, line: string | undefined): Promise<number | undefined> {
+  async note(
+    address: JobAddress,
+    line: string | undefined,
+    open?: OpenNote & { poll: JobAddress; starts: number },
+  ): Promise<number | undefined> {
+    const note = open?.note ?? null;
     const cancel = await this.#redis.jobferryNote(
       this.#jobKey(address),
       this.#key(address, ':logs'),
+      // Without a note these keys are never touched; they must lie on the node of the others all the same.
+      open === undefined ? this.#jobKey(address) : openKey(this.#prefix, open.vendor),
+      this.#jobKey(open?.poll ?? address),
       line ?? '',
       keptLogLines,
+      open?.submissionId ?? '',
+      note === null ? '' : JSON.stringify(note),
+      open?.starts ?? 0,
     );
     return cancel === null ? undefined : Number(cancel);
   }
@@ -91,15 +110,19 @@ export class RecordStore {
     submit: JobAddress,
     state: SubmissionState,
     line: string,
+    open: OpenNote,
   ): Promise<'begun' | 'begun-canceled' | 'present' | 'missing'> {
     const code = await this.#redis.jobferryBegin(
       this.#jobKey(poll),
       this.#key(poll, ':logs'),
       this.#jobKey(submit),
       this.#key(submit, ':logs'),
+      openKey(this.#prefix, open.vendor),
       JSON.stringify(state),
       line,
       keptLogLines,
+      open.submissionId,
+      open.note === null ? '' : JSON.stringify(open.note),
     );
     return ({ 2: 'begun-canceled', 1: 'begun', 0: 'present' } as const)[code as 0 | 1 | 2] ?? 'missing';
   }
@@ -149,19 +172,23 @@ export class RecordStore {
 
 const cancelField = 'jobferry.cancel';
 
-const appendLine = `
+const helpers = `
 local function append(key, line, keep)
   if line ~= '' then
     redis.call('RPUSH', key, line)
     redis.call('LTRIM', key, -tonumber(keep), -1)
   end
 end
+
+local function list(key, id, note)
+  if note == '' then redis.call('HDEL', key, id) else redis.call('HSET', key, id, note) end
+end
 `;
 
 const scripts = {
   jobferrySave: {
-    numberOfKeys: 4,
-    lua: `${appendLine}
+    numberOfKeys: 5,
+    lua: `${helpers}
 if redis.call('EXISTS', KEYS[1]) == 0 then return {-1} end
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return {-2} end
 local cancel = redis.call('HGET', KEYS[1], '${cancelField}')
@@ -171,24 +198,29 @@ if ARGV[5] == '1' then
 end
 redis.call('HSET', KEYS[1], 'progress', ARGV[2])
 append(KEYS[3], ARGV[3], ARGV[4])
+list(KEYS[5], ARGV[6], ARGV[7])
 return {1}`,
   },
   jobferryNote: {
-    numberOfKeys: 2,
-    lua: `${appendLine}
+    numberOfKeys: 4,
+    lua: `${helpers}
 if redis.call('EXISTS', KEYS[1]) == 0 then return nil end
 append(KEYS[2], ARGV[1], ARGV[2])
+if ARGV[4] ~= '' and redis.call('HGET', KEYS[1], 'ats') == ARGV[5] and redis.call('EXISTS', KEYS[4]) == 0 then
+  redis.call('HSET', KEYS[3], ARGV[3], ARGV[4])
+end
 return redis.call('HGET', KEYS[1], '${cancelField}')`,
   },
   jobferryBegin: {
-    numberOfKeys: 4,
-    lua: `${appendLine}
+    numberOfKeys: 5,
+    lua: `${helpers}
 if redis.call('EXISTS', KEYS[1]) == 0 then return -1 end
 local progress = redis.call('HGET', KEYS[1], 'progress')
 if progress and string.sub(progress, 1, 4) == '{"v"' then return 0 end
 redis.call('HSET', KEYS[1], 'progress', ARGV[1])
 for _, line in ipairs(redis.call('LRANGE', KEYS[4], 0, -1)) do append(KEYS[2], line, ARGV[3]) end
 append(KEYS[2], ARGV[2], ARGV[3])
+list(KEYS[5], ARGV[4], ARGV[5])
 local cancel = redis.call('HGET', KEYS[3], '${cancelField}')
 if cancel then
   redis.call('HSET', KEYS[1], '${cancelField}', cancel)
@@ -235,21 +267,37 @@ interface RecordCommands {
     lock: string,
     logs: string,
     poll: string,
+    open: string,
     token: string,
     state: string,
     line: string,
     keep: number,
     isIntent: 0 | 1,
+    submissionId: string,
+    note: string,
   ): Promise<[code: number, cancel?: string]>;
-  jobferryNote(job: string, logs: string, line: string, keep: number): Promise<string | null>;
+  jobferryNote(
+    job: string,
+    logs: string,
+    open: string,
+    poll: string,
+    line: string,
+    keep: number,
+    submissionId: string,
+    note: string,
+    starts: number,
+  ): Promise<string | null>;
   jobferryBegin(
     poll: string,
     pollLogs: string,
     submit: string,
     submitLogs: string,
+    open: string,
     state: string,
     line: string,
     keep: number,
+    submissionId: string,
+    note: string,
   ): Promise<number>;
   jobferryCancel(job: string, lock: string, at: number): Promise<number>;
   jobferryResolve(job: string, lock: string, resolution: string): Promise<number>;

@@ -9,7 +9,7 @@ import {
   type SubmissionState,
 } from '../core/submission.ts';
 import type { RedisConnection } from './connection.ts';
-import { isNumberedId, pollJobId } from './job-ids.ts';
+import { placesOf } from './job-ids.ts';
 import { stageQueue, type Stage } from './names.ts';
 import { openQueueForReading } from './open-queue.ts';
 import { RecordStore } from './record-store.ts';
@@ -58,7 +58,7 @@ export class SubmissionReader {
 
   /** @returns undefined when neither queue knows the submission (any more). */
   async status(vendor: string, submissionId: string): Promise<SubmissionStatus | undefined> {
-    for (const { stage, jobId } of places(vendor, submissionId)) {
+    for (const { stage, jobId } of placesOf(vendor, submissionId)) {
       const queue = this.#queue(vendor, stage);
       const job = await Job.fromId(queue, jobId);
       if (job === undefined) continue;
@@ -77,7 +77,7 @@ export class SubmissionReader {
   async cancel(vendor: string, submissionId: string, now: number): Promise<CancelResult> {
     let isOver = false;
     // Twice, because a hand-over between the two looks moves the submission behind our back.
-    for (const { stage, jobId } of [...places(vendor, submissionId), ...places(vendor, submissionId)]) {
+    for (const { stage, jobId } of [...placesOf(vendor, submissionId), ...placesOf(vendor, submissionId)]) {
       const result = await this.#store.requestCancel({ queue: stageQueue(vendor, stage), jobId }, now);
       if (result === 'active') return 'requested';
       if (result === 'over') isOver = true;
@@ -95,7 +95,7 @@ export class SubmissionReader {
    * Carries a person's decision to a submission whose submit nobody could settle, where the configuration lets it wait.
    */
   async resolve(vendor: string, submissionId: string, resolution: Resolution): Promise<ResolveResult> {
-    for (const { stage, jobId } of places(vendor, submissionId)) {
+    for (const { stage, jobId } of placesOf(vendor, submissionId)) {
       const result = await this.#store.resolve({ queue: stageQueue(vendor, stage), jobId }, resolution);
       if (result === 'missing') continue;
       if (result === 'active') return 'busy';
@@ -113,7 +113,7 @@ export class SubmissionReader {
    * @param writer - opens the submit queue for writing.
    */
   async retry(vendor: string, submissionId: string, writer: (queue: string) => Queue): Promise<RetryResult> {
-    for (const { stage, jobId } of places(vendor, submissionId)) {
+    for (const { stage, jobId } of placesOf(vendor, submissionId)) {
       const job = await Job.fromId(this.#queue(vendor, stage), jobId);
       const state = job === undefined ? undefined : readState(job.progress);
       if (job === undefined || state === undefined) continue;
@@ -121,7 +121,7 @@ export class SubmissionReader {
       const { first, run } = readRun(submissionId);
       for (let next = run + 1; next < run + 1_000; next += 1) {
         const anew = nameRun(first, next);
-        if ((await Promise.all(places(vendor, anew).map((place) => this.#exists(vendor, place)))).some(Boolean))
+        if ((await Promise.all(placesOf(vendor, anew).map((place) => this.#exists(vendor, place)))).some(Boolean))
           continue;
         await writer(stageQueue(vendor, 'submit')).add(job.name, job.data, { jobId: anew });
         return { kind: 'started', submissionId: anew };
@@ -148,15 +148,6 @@ export class SubmissionReader {
     }
     return queue;
   }
-}
-
-/** Where a submission's job can be, the later stage first. */
-function places(vendor: string, submissionId: string): { stage: Stage; jobId: string }[] {
-  const submitJobId = isNumberedId(submissionId, vendor) ? submissionId.slice(vendor.length + 1) : submissionId;
-  return [
-    { stage: 'poll', jobId: pollJobId(submissionId) },
-    { stage: 'submit', jobId: submitJobId },
-  ];
 }
 
 function toStatus(

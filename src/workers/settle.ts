@@ -13,7 +13,10 @@ import type { Move, Turn } from './turn.ts';
  * anew, and nothing else; no submission ever makes a job `failed`.
  */
 
-/** Gives a job back until `at`, with its record, in one write that happens only while the lock is held. */
+/**
+ * Gives a job back until `at`, with its record, in one write that happens only while the lock is held.
+ * @param turn - the turn that was taken with it, if there was one.
+ */
 export async function delayAgain(
   engine: Engine,
   worker: Worker,
@@ -23,6 +26,7 @@ export async function delayAgain(
   state: SubmissionState | undefined,
   at: number,
   line: string | undefined,
+  turn?: Turn,
 ): Promise<never> {
   const now = Date.now();
   const delay = clamp(at - now, 0, maxTimerMs);
@@ -31,7 +35,10 @@ export async function delayAgain(
     skipAttempt: true,
     ...(fieldsToUpdate === undefined ? {} : { fieldsToUpdate }),
   });
-  const cancelRequestedAt = await engine.store.note(address, line);
+  // A poll job is on the list since its hand-over.
+  const open =
+    turn?.stage === 'submit' ? { ...turn.openNote(), poll: turn.pollAddress, starts: job.attemptsStarted } : undefined;
+  const cancelRequestedAt = await engine.store.note(address, line, open);
   if (cancelRequestedAt !== undefined) await markCanceled(engine, job, address, cancelRequestedAt);
   throw new DelayedError();
 }
@@ -62,7 +69,7 @@ export async function handOver(
   });
   await engine.checkpoint('poll-job-added');
   const line = `${move.line}; first look-up in ${describeDuration(firstLookAt - now)}`;
-  const begun = await engine.store.begin(turn.pollAddress, turn.address, state, line);
+  const begun = await engine.store.begin(turn.pollAddress, turn.address, state, line, turn.openNote());
   switch (begun) {
     case 'begun':
       break;

@@ -10,9 +10,11 @@ import type { RedisConnection } from '../queues/connection.ts';
 import { isNumberedId, pollJobId, reservedIds, submissionIdOf } from '../queues/job-ids.ts';
 import { stageQueue, type Stage } from '../queues/names.ts';
 import { openQueue } from '../queues/open-queue.ts';
+import { OpenSubmissions } from '../queues/open-submissions.ts';
 import { QueueGuard, type MisplacedJob } from '../queues/queue-guard.ts';
 import { salvage, type SalvagedJob } from '../queues/submit-job.ts';
 import type { Engine, VendorRuntime } from './engine.ts';
+import { RemovedJobs } from './removed-jobs.ts';
 import { readRequest, rereadRequest } from './request.ts';
 import { delayAgain, deliverEvent, handOver, removeWhenDone } from './settle.ts';
 import { takeTurn } from './take-turn.ts';
@@ -59,6 +61,7 @@ export class StageWorker {
   readonly #pollQueue: Queue;
   readonly #worker: Worker;
   readonly #guard: QueueGuard;
+  readonly #removedJobs: RemovedJobs;
   /** One per turn under way. Not one signal for all: listeners would pile up on it for as long as the process lives. */
   readonly #turns = new Set<AbortController>();
   #isShuttingDown = false;
@@ -81,6 +84,7 @@ export class StageWorker {
       stage === 'poll' ? this.#queue : openQueue(stageQueue(this.vendorName, 'poll'), connection, prefix);
     for (const queue of new Set([this.#queue, this.#pollQueue])) queue.on('error', (error) => this.#onError(error));
     this.#guard = new QueueGuard(connection, prefix, this.#queueName);
+    this.#removedJobs = new RemovedJobs(engine, this.vendorName, new OpenSubmissions(connection, prefix), this.#logger);
     const keep = { age: options.keepSeconds };
     this.#worker = new TolerantWorker(
       this.#queueName,
@@ -153,9 +157,9 @@ export class StageWorker {
       signal?.addEventListener('abort', () => interruption.abort(), { once: true });
       const begun = await this.#beginTurn(job, lock, interruption.signal, logger);
       if (typeof begun === 'string') return begun;
-      turn = begun.turn;
+      turn = begun;
       const move = await this.#runTurn(turn, interruption);
-      return await this.#applyMove(turn, move, job, begun.reply);
+      return await this.#applyMove(turn, move, job);
     } catch (error) {
       if (error instanceof DelayedError) throw error;
       if (error instanceof TurnLostError || isLockLost(error)) {
@@ -168,12 +172,7 @@ export class StageWorker {
   }
 
   /** Reads the record and the request. @returns the job's result where there is no turn to take. */
-  async #beginTurn(
-    job: Job,
-    token: string,
-    signal: AbortSignal,
-    logger: Logger,
-  ): Promise<string | { turn: Turn; reply: SalvagedJob }> {
+  async #beginTurn(job: Job, token: string, signal: AbortSignal, logger: Logger): Promise<string | Turn> {
     const jobId = job.id ?? '';
     const address = { queue: this.#queueName, jobId };
     const stored = readState(job.progress);
@@ -213,7 +212,7 @@ export class StageWorker {
         error.message,
       );
     }
-    const turn = new Turn({
+    return new Turn({
       engine: this.#engine,
       vendor: this.#vendor,
       stage: this.stage,
@@ -223,10 +222,10 @@ export class StageWorker {
       signal,
       operationName: job.name,
       request: again.request,
+      reply: again.reply,
       logger,
       state,
     });
-    return { turn, reply: again.reply };
   }
 
   /** Takes the turn, and gives it up when the worker has to end or has lost the job. */
@@ -253,14 +252,24 @@ export class StageWorker {
     for (const interruption of this.#turns) interruption.abort();
   }
 
-  async #applyMove(turn: Turn, move: Move, job: Job, reply: SalvagedJob): Promise<string> {
+  async #applyMove(turn: Turn, move: Move, job: Job): Promise<string> {
     switch (move.kind) {
       case 'again':
-        return delayAgain(this.#engine, this.#worker, job, turn.token, turn.address, turn.state, move.at, move.line);
+        return delayAgain(
+          this.#engine,
+          this.#worker,
+          job,
+          turn.token,
+          turn.address,
+          turn.state,
+          move.at,
+          move.line,
+          turn,
+        );
       case 'hand-over':
         return handOver(turn, move, job, this.#pollQueue);
       case 'settled':
-        return deliverEvent(this.#engine, this.vendorName, job.name, turn.state, reply);
+        return deliverEvent(this.#engine, this.vendorName, job.name, turn.state, turn.reply);
       case 'duplicate':
         return this.#onDuplicate(turn, job);
     }
@@ -340,7 +349,9 @@ export class StageWorker {
       const at = this.#engine.clock.now();
       state = { ...state, phase: 'settled', settled: { outcome, error, at } };
       const line = `${outcome}: ${redactText(clip(error.message, 2_000))}`;
-      const saved = await this.#engine.store.save({ queue: this.#queueName, jobId: job.id ?? '' }, token, state, line);
+      const address = { queue: this.#queueName, jobId: job.id ?? '' };
+      const open = { vendor: this.vendorName, submissionId: state.id, note: null };
+      const saved = await this.#engine.store.save(address, token, state, line, open);
       if (saved.kind === 'fenced') throw new TurnLostError('lost the lock');
       logger.warn(
         { outcome, errorCode: error.code, error: redactText(clip(error.message, 500)) },
@@ -384,7 +395,8 @@ export class StageWorker {
     }
     const at = Date.now() + backoffMs(state?.failures ?? 4, Math.random(), { baseMs: 1_000, maxMs: 30_000 });
     try {
-      return await delayAgain(this.#engine, this.#worker, job, token, address, state, at, `internal fault: ${message}`);
+      const line = `internal fault: ${message}`;
+      return await delayAgain(this.#engine, this.#worker, job, token, address, state, at, line, turn);
     } catch (again) {
       // Where even that fails, the lock runs out and another worker takes the job from what was saved.
       if (!(again instanceof DelayedError)) logger.warn({ error: redactText(String(again)) }, 'job left to its lock');
@@ -416,7 +428,7 @@ export class StageWorker {
 
   /**
    * Brings back submissions that have no job that will run: jobs that something made `failed`, which nothing of ours
-   * does, and jobs that are in no list.
+   * does, and jobs that are in no list. Ends those whose job is gone.
    */
   async #sweep(): Promise<void> {
     if (this.#isShuttingDown || !(await this.#guard.takeSweep(sweepIntervalMs))) return;
@@ -428,6 +440,7 @@ export class StageWorker {
       // Another worker may have been quicker.
       await job.retry('failed').catch(() => undefined);
     }
+    if (this.stage === 'poll') await this.#removedJobs.check();
     this.#sweeps += 1;
     if (this.#sweeps % orphanSweeps !== 0) return;
     const restored = await this.#guard.restoreOrphans();

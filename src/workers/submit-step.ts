@@ -3,8 +3,7 @@ import { decideOnLookup, decideOnSubmit } from '../core/decide.ts';
 import { describeDuration } from '../core/describe.ts';
 import { StepFailedError, VendorThrottledError, VendorUnavailableError } from '../core/errors.ts';
 import { backoffMs, floorHint, nextPollAt } from '../core/poll-schedule.ts';
-import { redactText } from '../core/redact.ts';
-import { toSafeErrorInfo } from '../core/safe-error.ts';
+import { toSafeErrorInfo, toSafeInfo } from '../core/safe-error.ts';
 import { enter } from '../core/state-machine.ts';
 import { isOver, type ErrorInfo, type Resolution, type VendorJob } from '../core/submission.ts';
 import type { ReconcileReply, ResendSafety, SubmitReply, VendorRef } from '../ports/vendor-adapter.ts';
@@ -75,7 +74,10 @@ async function submitAdmitted(
   delete state.reconciliation;
   delete state.lastError;
   await engine.checkpoint('before-intent');
-  const saved = await engine.store.save(turn.address, turn.token, state, undefined, { poll: turn.pollAddress });
+  turn.assertHeld();
+  const saved = await engine.store.save(turn.address, turn.token, state, undefined, turn.openNote(), {
+    poll: turn.pollAddress,
+  });
   if (saved.kind === 'fenced') throw new TurnLostError(`lost the lock on ${turn.address.jobId}`);
   if (saved.kind === 'handed-over') return { kind: 'duplicate' };
   if (saved.kind === 'canceled') {
@@ -85,6 +87,7 @@ async function submitAdmitted(
   }
 
   await engine.checkpoint('intent-saved');
+  turn.assertHeld();
   const startedAt = turn.now();
   if (startedAt - state.intent.at > sendWithinMs) {
     // This process stood still. Others may have looked for this submit meanwhile, and given it up: it must not come now.
@@ -399,8 +402,9 @@ export async function prepareStep(turn: Turn): Promise<Move | undefined> {
   delete state.lastError;
   enter(state, 'polling');
   const line = `prepared at ${turn.elapsed()}`;
+  // A caller may have its submit job kept, and what stays behind in it must not be the upload link.
+  await turn.save(turn.stage === 'submit' ? undefined : line);
   if (turn.stage === 'submit') return { kind: 'hand-over', at: 0, line };
-  await turn.save(line);
   return undefined;
 }
 
@@ -431,7 +435,7 @@ function toVendorJob(ref: VendorRef): VendorJob {
       : { vendorStatus: ref.vendorStatus }),
     ...(ref.extra === undefined ? {} : { extra: ref.extra }),
     ...(ref.result === undefined ? {} : { result: ref.result }),
-    ...(ref.error === undefined ? {} : { error: { ...ref.error, message: redactText(ref.error.message) } }),
+    ...(ref.error === undefined ? {} : { error: toSafeInfo(ref.error) }),
   };
 }
 

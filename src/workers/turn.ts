@@ -10,7 +10,9 @@ import {
 import type { Logger } from '../ports/logger.ts';
 import type { Scope, StepContext, VendorHttp } from '../ports/vendor-adapter.ts';
 import type { Stage } from '../queues/names.ts';
+import { isUsualSubmitJob, noteReply, type OpenNote } from '../queues/open-submissions.ts';
 import type { JobAddress } from '../queues/record-store.ts';
+import type { SalvagedJob } from '../queues/submit-job.ts';
 import type { Engine, VendorRuntime } from './engine.ts';
 import type { SubmissionRequest } from './request.ts';
 
@@ -42,6 +44,8 @@ export class Turn {
   readonly signal: AbortSignal;
   readonly operationName: string;
   readonly request: SubmissionRequest;
+  /** Where the event goes, and what it echoes. */
+  readonly reply: SalvagedJob;
   readonly logger: Logger;
   state: SubmissionState;
 
@@ -57,6 +61,7 @@ export class Turn {
       | 'signal'
       | 'operationName'
       | 'request'
+      | 'reply'
       | 'logger'
       | 'state'
     >,
@@ -70,6 +75,7 @@ export class Turn {
     this.signal = init.signal;
     this.operationName = init.operationName;
     this.request = init.request;
+    this.reply = init.reply;
     this.logger = init.logger;
     this.state = init.state;
   }
@@ -92,8 +98,38 @@ export class Turn {
    * @throws TurnLostError
    */
   async save(line?: string): Promise<void> {
-    const result = await this.engine.store.save(this.address, this.token, this.state, line);
+    this.assertHeld();
+    const result = await this.engine.store.save(this.address, this.token, this.state, line, this.openNote());
     if (result.kind === 'fenced') throw new TurnLostError(`lost the lock on ${this.address.jobId}`);
+  }
+
+  /**
+   * BullMQ names a lock by the slot of its worker, and a slot that lost a job may be the one that takes it again: then
+   * the lock looks like ours and is that of the turn after. So a turn that was given up writes and sends nothing more.
+   * @throws TurnLostError
+   */
+  assertHeld(): void {
+    if (this.signal.aborted) throw new TurnLostError(`the turn of ${this.address.jobId} was given up`);
+  }
+
+  /** What the list of submissions under way says of this one. */
+  openNote(): OpenNote {
+    const { state, operationName: op, address } = this;
+    const vendor = this.vendor.adapter.name;
+    if (state.settled !== undefined) return { vendor, submissionId: state.id, note: null };
+    // Back in `received` means that the last submit created nothing, unless an earlier one is in doubt.
+    const isUnsent = state.phase === 'received' && state.doubts === undefined;
+    const sent = isUnsent ? state.submittedAt : (state.intent?.at ?? state.submittedAt);
+    const hasOddJobId = this.stage === 'submit' && !isUsualSubmitJob(vendor, state.id, address.jobId);
+    const note = {
+      op,
+      at: state.enqueuedAt,
+      ...(sent === undefined ? {} : { sent }),
+      ...(state.jobs.length === 0 ? {} : { jobs: state.jobs.map((job) => job.id) }),
+      ...noteReply(this.reply),
+      ...(hasOddJobId ? { job: address.jobId } : {}),
+    };
+    return { vendor, submissionId: state.id, note };
   }
 
   /** Writes the outcome, which never changes again; its event follows. */
@@ -109,7 +145,9 @@ export class Turn {
       lastError: _l,
       ...kept
     } = this.state;
-    this.state = { ...kept, phase: 'settled', settled: { outcome, error, at: this.now() } };
+    // What adapters keep with vendor jobs is for further steps, of which there are none, and can be an upload link.
+    const jobs = kept.jobs.map(({ extra: _x, ...job }) => job);
+    this.state = { ...kept, jobs, phase: 'settled', settled: { outcome, error, at: this.now() } };
     await this.save(`${outcome} at ${this.elapsed()}${error === null ? '' : `: ${error.code}: ${error.message}`}`);
     this.logger.info(
       { outcome, errorCode: error?.code, polls: this.state.polls, elapsedMs: this.now() - this.state.enqueuedAt },

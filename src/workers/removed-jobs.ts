@@ -1,0 +1,79 @@
+import { receive, type ErrorInfo, type Outcome, type SubmissionState } from '../core/submission.ts';
+import type { Logger } from '../ports/logger.ts';
+import { replyOf, type GoneSubmission, type OpenSubmission, type OpenSubmissions } from '../queues/open-submissions.ts';
+import type { Engine } from './engine.ts';
+import { deliverEvent } from './settle.ts';
+
+/** How long a submission must have been without a job before it ends, ms: a repair under way gets its time. */
+const goneForMs = 5_000;
+/** Pieces of the list that one check looks at, some 250 submissions each; the next check goes on from there. */
+const piecesPerCheck = 40;
+
+/**
+ * Ends submissions whose job somebody removed: with another board, with `job.remove()`, `queue.clean()` or
+ * `queue.obliterate()`. The caller gets an event all the same, which names the vendor jobs that may go on.
+ */
+export class RemovedJobs {
+  readonly #engine: Engine;
+  readonly #vendor: string;
+  readonly #open: OpenSubmissions;
+  readonly #logger: Logger;
+  #cursor = '0';
+
+  constructor(engine: Engine, vendor: string, open: OpenSubmissions, logger: Logger) {
+    this.#engine = engine;
+    this.#vendor = vendor;
+    this.#open = open;
+    this.#logger = logger;
+  }
+
+  /** Looks at a part of the submissions under way; all of them in so many calls. */
+  async check(): Promise<void> {
+    for (let pieces = 0; pieces < piecesPerCheck; pieces += 1) {
+      const { cursor, gone } = await this.#open.findGone(this.#vendor, this.#cursor);
+      this.#cursor = cursor;
+      for (const submission of gone) await this.#end(submission);
+      if (cursor === '0') return;
+    }
+  }
+
+  async #end(submission: GoneSubmission): Promise<void> {
+    const now = this.#engine.clock.now();
+    const { note, submissionId } = submission;
+    // The time goes into the event, and every delivery must say the same: so it is written down first.
+    if (note.gone === undefined) return this.#open.markGone(this.#vendor, submission, now);
+    if (now - note.gone < goneForMs) return;
+    const state = settle(submissionId, note, note.gone);
+    this.#logger.warn(
+      { submissionId, operation: note.op, outcome: state.settled?.outcome, vendorJobIds: note.jobs?.slice(0, 20) },
+      'the job of a submission was removed from its queue',
+    );
+    await deliverEvent(this.#engine, this.#vendor, note.op, state, replyOf(note));
+    await this.#open.forget(this.#vendor, submission);
+  }
+}
+
+/** What the note still tells: whether the vendor was called, and what it took. */
+function settle(submissionId: string, note: OpenSubmission, at: number): SubmissionState {
+  const ids = note.jobs ?? [];
+  const isUnclear = note.sent !== undefined && ids.length === 0;
+  const [outcome, error] = isUnclear ? tellUnclear() : tellCanceled(ids.length > 0);
+  return {
+    ...receive(submissionId, note.at, at),
+    phase: 'settled',
+    ...(note.sent === undefined || ids.length === 0 ? {} : { submittedAt: note.sent }),
+    jobs: ids.map((id) => ({ id, kind: '', status: 'running' })),
+    settled: { outcome, error, at },
+  };
+}
+
+function tellUnclear(): [Outcome, ErrorInfo] {
+  const message =
+    'the job was removed from its queue after a submit whose answer is not stored; the vendor may have taken it';
+  return ['unconfirmed', { code: 'job_removed', message }];
+}
+
+function tellCanceled(isSent: boolean): [Outcome, ErrorInfo] {
+  const rest = isSent ? 'the vendor has no way to cancel and may go on working' : 'nothing was sent to the vendor';
+  return ['canceled', { code: 'job_removed', message: `the job was removed from its queue; ${rest}` }];
+}

@@ -1,0 +1,76 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import * as z from 'zod';
+import { defineVendor } from '../../src/vendors/define-vendor.ts';
+import { Harness, until } from '../helpers/harness.ts';
+
+/**
+ * A worker that hangs loses its jobs, and may be the one that takes them again. BullMQ names a lock by the slot that
+ * holds it, so the second turn of a job in the same slot has the very lock that the first one had: the lock alone does
+ * not tell them apart.
+ */
+let harness: Harness | undefined;
+afterEach(async () => {
+  await harness?.stop();
+});
+
+describe('a turn that lost its job', () => {
+  it('sends nothing when its worker has the job again under the same lock', async () => {
+    const { adapter, seen } = waitingVendor();
+    harness = await Harness.start({
+      adapters: [adapter],
+      env: { SLOW_API_KEY: 'key' },
+      change: (config) => ({ ...config, concurrency: { submit: 1, poll: 1 } }),
+    });
+    const id = await harness.submit('slow', 'make', {});
+    await until(() => seen.preflights.length === 1);
+    const firstLock = await lockOf(harness, id);
+    await putBackInLine(harness, id);
+    await until(() => seen.preflights.length === 2);
+    expect(await lockOf(harness, id), 'the slot keeps its lock').toBe(firstLock);
+
+    for (const goOn of seen.preflights) goOn();
+    const event = await harness.event(id);
+    expect(event.data.outcome).toBe('succeeded');
+    expect(seen.submits).toBe(1);
+  });
+});
+
+/** What the check for stalled jobs does once a lock has run out. */
+async function putBackInLine({ redis, prefix }: Harness, id: string): Promise<void> {
+  const base = `${prefix}:slow.submit`;
+  await redis.multi().del(`${base}:${id}:lock`).lrem(`${base}:active`, 0, id).rpush(`${base}:wait`, id).exec();
+}
+
+function lockOf({ redis, prefix }: Harness, id: string): Promise<string | null> {
+  return redis.get(`${prefix}:slow.submit:${id}:lock`);
+}
+
+/** Each look before a submit waits until the test lets it go on. */
+function waitingVendor() {
+  const seen = { preflights: [] as (() => void)[], submits: 0 };
+  const adapter = defineVendor({
+    name: 'slow',
+    summary: 'Waits.',
+    account: z.strictObject({ apiKey: z.string() }),
+    http: { baseUrl: () => 'http://127.0.0.1:1/' },
+    lookups: { job: { look: async () => new Map() } },
+    operations: {
+      make: {
+        summary: 'Makes it.',
+        input: z.strictObject({}),
+        resend: 'none',
+        async preflight() {
+          await new Promise<void>((resolve) => {
+            seen.preflights.push(resolve);
+          });
+          return {};
+        },
+        async submit() {
+          seen.submits += 1;
+          return { jobs: [{ id: 'v1', kind: 'job', status: 'succeeded' }] };
+        },
+      },
+    },
+  });
+  return { adapter, seen };
+}
