@@ -50,8 +50,12 @@ export async function awaitRedis(target: RedisTarget, logger: Logger, signal: Ab
   }
 }
 
-/** Node reports a refused connection to a name with several addresses as an error without a message. */
-function reasonOf(error: Error): string {
+/**
+ * Node reports a refused connection to a name with several addresses as an error without a message, and the error of a
+ * cluster keeps what happened to a node apart.
+ */
+function reasonOf(error: Error & { lastNodeError?: Error }): string {
   const { code } = error as NodeJS.ErrnoException;
-  return error.message !== '' ? error.message : (code ?? error.name);
+  const reason = error.message !== '' ? error.message : (code ?? error.name);
+  return error.lastNodeError === undefined ? reason : `${reason} ${reasonOf(error.lastNodeError)}`;
 }

@@ -3,7 +3,7 @@ import path from 'node:path';
 import { ConfigError } from '../core/errors.ts';
 import type { Fault } from '../core/json.ts';
 import type { VendorAdapter } from '../ports/vendor-adapter.ts';
-import { parseRedisUrl, type RedisTarget } from '../queues/connection.ts';
+import { parseRedisUrl, whyPrefixIsUnfit, type RedisTarget } from '../queues/connection.ts';
 import { defaultPrefix } from '../queues/names.ts';
 import { readAccounts, type ConfiguredAccount, type Environment } from './accounts.ts';
 import { readConfigFile, type ConfigFile } from './config-file.ts';
@@ -93,11 +93,9 @@ function readPrefix(env: Environment, redis: RedisTarget | undefined, faults: Fa
   const prefix = env['JOBFERRY_PREFIX'] ?? defaultPrefix;
   if (!/^[A-Za-z0-9._{}-]{1,64}$/.test(prefix)) {
     faults.push({ path: 'JOBFERRY_PREFIX', message: `${JSON.stringify(prefix)} must match ^[A-Za-z0-9._{}-]{1,64}$` });
-  } else if (redis?.kind === 'cluster' && !/\{[^{}]+\}/.test(prefix)) {
-    faults.push({
-      path: 'JOBFERRY_PREFIX',
-      message: `${JSON.stringify(prefix)} needs a hash tag for Redis Cluster, such as {bull}`,
-    });
+  } else {
+    const message = whyPrefixIsUnfit(prefix, redis);
+    if (message !== undefined) faults.push({ path: 'JOBFERRY_PREFIX', message });
   }
   return prefix;
 }

@@ -1,7 +1,7 @@
 import { Worker, type Job } from 'bullmq';
 import { completionEvent, type CompletionEvent } from '../core/completion-event.ts';
 import type { Outcome } from '../core/submission.ts';
-import { openConnection, parseRedisUrl } from '../queues/connection.ts';
+import { openConnection, parseRedisUrl, requireFitPrefix } from '../queues/connection.ts';
 import { defaultPrefix, defaultResultQueue } from '../queues/names.ts';
 
 /** Events of one outcome, or of any. */
@@ -38,13 +38,16 @@ export async function onCompletion(
   options: OnCompletionOptions,
 ): Promise<{ close(): Promise<void> }> {
   const onError = options.onError ?? (() => undefined);
-  const connection = openConnection(parseRedisUrl(options.redisUrl), onError);
+  const { redisUrl, prefix = defaultPrefix } = options;
+  const redis = parseRedisUrl(redisUrl);
+  requireFitPrefix(prefix, redis);
+  const connection = openConnection(redis, onError);
   const worker = new Worker(
     options.queue ?? defaultResultQueue,
     async (job: Job) => {
       await dispatch(handler, completionEvent.parse(job.data));
     },
-    { connection, prefix: options.prefix ?? defaultPrefix, concurrency: options.concurrency ?? 10 },
+    { connection, prefix, concurrency: options.concurrency ?? 10 },
   );
   worker.on('error', onError);
   worker.on('failed', (_job, error) => onError(error));

@@ -7,7 +7,13 @@ import type { PollOptions } from '../core/poll-schedule.ts';
 import { readRun } from '../core/run-id.ts';
 import type { Resolution } from '../core/submission.ts';
 import type { VendorAdapter } from '../ports/vendor-adapter.ts';
-import { openFailFastConnection, parseRedisUrl, type RedisConnection, type RedisTarget } from '../queues/connection.ts';
+import {
+  openFailFastConnection,
+  parseRedisUrl,
+  requireFitPrefix,
+  type RedisConnection,
+  type RedisTarget,
+} from '../queues/connection.ts';
 import { isNumberedId, whyJobIdIsUnsafe } from '../queues/job-ids.ts';
 import { defaultPrefix, stageQueue } from '../queues/names.ts';
 import { openQueue } from '../queues/open-queue.ts';
@@ -89,6 +95,7 @@ export class Producer<V extends Vendors> {
   constructor(options: Omit<ProducerOptions<V>, 'redisUrl'> & { redis: RedisTarget }) {
     this.#vendors = options.vendors;
     this.#prefix = options.prefix ?? defaultPrefix;
+    requireFitPrefix(this.#prefix, options.redis);
     this.#connection = openFailFastConnection(options.redis, options.onError ?? (() => undefined));
     this.#reader = new SubmissionReader(this.#connection, this.#prefix);
   }
@@ -227,7 +234,10 @@ export class Producer<V extends Vendors> {
   }
 }
 
-/** Opens a producer. Close it when done: its connection keeps a process alive. */
+/**
+ * Opens a producer. Close it when done: its connection keeps a process alive.
+ * @throws ConfigError when the URL is none, or the prefix does not fit a cluster
+ */
 export function createProducer<const V extends Vendors>(options: ProducerOptions<V>): Producer<V> {
   return new Producer({ ...options, redis: parseRedisUrl(options.redisUrl) });
 }

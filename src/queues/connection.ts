@@ -41,7 +41,9 @@ export function parseRedisUrl(text: string): RedisTarget {
     const [name, db] = parts;
     if (name === undefined)
       throw badUrl('a sentinel URL ends in the name of the master: redis+sentinel://host:26379/mymaster');
-    return { kind: 'sentinel', options: { ...options, sentinels: nodes, name, ...parseDb(db) } };
+    // Without these two, ioredis takes `tls` as said of neither.
+    const tls = scheme === 'rediss' ? { enableTLSForSentinelMode: true, sentinelTLS: {} } : {};
+    return { kind: 'sentinel', options: { ...options, ...tls, sentinels: nodes, name, ...parseDb(db) } };
   }
   if (mode === 'cluster') return { kind: 'cluster', nodes, options };
   if (nodes.length > 1) throw badUrl('several hosts need redis+sentinel:// or redis+cluster://');
@@ -49,15 +51,33 @@ export function parseRedisUrl(text: string): RedisTarget {
 }
 
 /**
+ * In a cluster all keys of the product must be on one node, which is what a hash tag in the prefix says.
+ * @returns why a prefix does not do; undefined when it does
+ */
+export function whyPrefixIsUnfit(prefix: string, target: RedisTarget | undefined): string | undefined {
+  // The tag is what stands between the first brace and the next closing one; an empty one is none.
+  if (target?.kind !== 'cluster' || /^[^{]*\{[^}]+\}/.test(prefix)) return undefined;
+  return `${JSON.stringify(prefix)} needs a hash tag for Redis Cluster, such as {bull}`;
+}
+
+/** @throws ConfigError naming the option `prefix` */
+export function requireFitPrefix(prefix: string, target: RedisTarget): void {
+  const message = whyPrefixIsUnfit(prefix, target);
+  if (message !== undefined) throw new ConfigError([{ path: 'prefix', message }]);
+}
+
+/**
  * Opens a connection for workers and boards: commands wait while Redis is away and go out when it is back.
  * @param onError - connection errors, which ioredis repeats at every try; without a listener they would end the process.
  */
 export function openConnection(target: RedisTarget, onError: (error: Error) => void): RedisConnection {
+  const refusals = new ReplicaRefusals(Number.POSITIVE_INFINITY, onError);
   const connection = connect(target, {
     // BullMQ's workers insist on it: a blocked command must survive a reconnect.
     maxRetriesPerRequest: null,
     disconnectTimeout: 200,
-    retryStrategy: (tries) => Math.min(50 * 2 ** Math.min(tries, 6), 1_000),
+    reconnectOnError: (error) => refusals.decide(error),
+    retryStrategy: (tries) => Math.max(Math.min(50 * 2 ** Math.min(tries, 6), 1_000), refusals.pauseMs()),
   });
   connection.on('error', onError);
   return connection;
@@ -67,21 +87,67 @@ export function openConnection(target: RedisTarget, onError: (error: Error) => v
  * Opens a connection for producers: a command that can not be sent fails instead of waiting for Redis to come back.
  */
 export function openFailFastConnection(target: RedisTarget, onError: (error: Error) => void): RedisConnection {
+  const refusals = new ReplicaRefusals(500, onError);
   const connection = connect(target, {
     maxRetriesPerRequest: 1,
     connectTimeout: 1_500,
     commandTimeout: 1_800,
     // A command that is done should let its process end at once, even with Redis away.
     disconnectTimeout: 100,
+    reconnectOnError: (error) => refusals.decide(error),
     retryStrategy: (tries) => Math.min(100 * tries, 1_000),
   });
   connection.on('error', onError);
   return connection;
 }
 
+/**
+ * What to do when a server takes no writes because it is a replica by now. It goes on to answer on connections that are
+ * open, and behind a name or a load balancer only a new connection leads to the new master: so a refused command makes
+ * its connection new, and is sent again there.
+ */
+class ReplicaRefusals {
+  readonly #resendForMs: number;
+  readonly #onError: (error: Error) => void;
+  #firstAt = Number.NEGATIVE_INFINITY;
+  #lastAt = Number.NEGATIVE_INFINITY;
+
+  /** @param resendForMs - how long refused commands are sent again before they fail */
+  constructor(resendForMs: number, onError: (error: Error) => void) {
+    this.#resendForMs = resendForMs;
+    this.#onError = onError;
+  }
+
+  /** @returns what ioredis takes for: nothing of the kind, a new connection, or that and the command again on it. */
+  decide(error: Error): false | 1 | 2 {
+    if (!/^(?:READONLY|UNBLOCKED) /.test(error.message)) return false;
+    const now = Date.now();
+    if (now - this.#lastAt > 2_000) this.#firstAt = now;
+    this.#lastAt = now;
+    this.#onError(error);
+    return now - this.#firstAt < this.#resendForMs ? 2 : 1;
+  }
+
+  /** A wait between new connections: each of them works, so the tries that ioredis counts never grow. */
+  pauseMs(): number {
+    return Date.now() - this.#lastAt < 1_000 ? 500 : 0;
+  }
+}
+
 function connect(target: RedisTarget, common: ConnectionOptions): RedisConnection {
-  if (target.kind !== 'cluster') return new Redis({ ...target.options, ...common });
-  const { retryStrategy: _perNode, ...redisOptions } = common;
+  if (target.kind !== 'cluster') {
+    const connection = new Redis({
+      ...target.options,
+      ...common,
+      // One wait: it is part of the error's message, and equal messages are told once.
+      sentinelRetryStrategy: () => 250,
+    });
+    // ioredis hangs a listener on the socket for each command that makes it reconnect.
+    connection.on('connect', () => connection.stream.setMaxListeners(0));
+    return connection;
+  }
+  // A node of a cluster that is no master any more says who is.
+  const { retryStrategy: _perNode, reconnectOnError: _never, ...redisOptions } = common;
   return new Cluster(target.nodes, {
     redisOptions: { ...target.options, ...redisOptions },
     clusterRetryStrategy: (tries) => Math.min(100 * tries, 1_000),

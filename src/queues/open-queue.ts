@@ -10,6 +10,12 @@ import { resultJobId } from './job-ids.ts';
 const maxStreamEvents = 1_000;
 
 /**
+ * For connections whose commands may fail. BullMQ asks for the server's version first, and a queue that gets no answer
+ * then fails every call for good, also when Redis is back.
+ */
+const neverWaiting = { skipWaitingForReady: true, skipVersionCheck: true };
+
+/**
  * A queue of ours for writing.
  * @param options - `failFast` lets commands fail while Redis is away instead of waiting for it.
  */
@@ -23,13 +29,13 @@ export function openQueue(
     connection,
     prefix,
     streams: { events: { maxLen: maxStreamEvents } },
-    ...(options.failFast === true ? { skipWaitingForReady: true } : {}),
+    ...(options.failFast === true ? neverWaiting : {}),
   });
 }
 
 /** A queue for looking: changes none of the queue's own settings. */
 export function openQueueForReading(name: string, connection: RedisConnection, prefix: string): Queue {
-  return new Queue(name, { connection, prefix, skipMetasUpdate: true });
+  return new Queue(name, { connection, prefix, skipMetasUpdate: true, ...neverWaiting });
 }
 
 /** Sends completion events. One queue object per name, opened when first needed. */

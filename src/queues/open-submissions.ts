@@ -1,7 +1,7 @@
 import type { JsonObject } from '../core/json.ts';
 import type { RedisConnection } from './connection.ts';
 import { placesOf, submissionIdOf } from './job-ids.ts';
-import { stageQueue } from './names.ts';
+import { stageQueue, type Stage } from './names.ts';
 import type { SalvagedJob } from './submit-job.ts';
 
 /**
@@ -22,7 +22,7 @@ export interface OpenSubmission {
   metadata?: JsonObject;
   /** The submit job's id, where it does not follow from the submission id. */
   job?: string;
-  /** Since when neither queue has a job for it, epoch ms. */
+  /** Since when no job will carry it on, epoch ms. */
   gone?: number;
 }
 
@@ -34,9 +34,12 @@ export interface OpenNote {
   note: OpenSubmission | null;
 }
 
-export interface GoneSubmission {
+/** A submission that is under way, and that no job will carry on. */
+export interface StrandedSubmission {
   submissionId: string;
   note: OpenSubmission;
+  /** Its job, which was completed while the submission was not over; undefined when there is none any more. */
+  completed: { stage: Stage; jobId: string } | undefined;
   /** The stored text, for taking exactly this one off the list. */
   text: string;
 }
@@ -70,7 +73,7 @@ export function openKey(prefix: string, vendor: string): string {
 
 /**
  * The list of submissions under way. Each is put on it by the script that writes its record first, and taken off by the
- * one that writes its outcome; so whoever is on it and has no job was removed from outside.
+ * one that writes its outcome; so whoever is on it and has no job, or a completed one, was removed from outside or lost by Redis.
  */
 export class OpenSubmissions {
   readonly #redis: RedisConnection;
@@ -85,37 +88,46 @@ export class OpenSubmissions {
   /**
    * Looks at a part of the list.
    * @param cursor - '0' to begin with; what the last call returned after that.
-   * @returns those without any job, and where to go on; '0' when the list is through.
+   * @returns those that no job will carry on, and where to go on; '0' when the list is through.
    */
-  async findGone(vendor: string, cursor: string): Promise<{ cursor: string; gone: GoneSubmission[] }> {
+  async findStranded(vendor: string, cursor: string): Promise<{ cursor: string; stranded: StrandedSubmission[] }> {
     const [next, pairs] = await this.#redis.hscan(openKey(this.#prefix, vendor), cursor, 'COUNT', 250);
-    const notes: GoneSubmission[] = [];
+    const looks: Promise<StrandedSubmission[]>[] = [];
     for (let at = 0; at + 1 < pairs.length; at += 2) {
       const [submissionId = '', text = ''] = pairs.slice(at, at + 2);
-      notes.push({ submissionId, text, note: JSON.parse(text) as OpenSubmission });
+      looks.push(this.#look(vendor, submissionId, text));
     }
-    const exist = await Promise.all(notes.map(({ submissionId, note }) => this.#hasJob(vendor, submissionId, note)));
-    return { cursor: next, gone: notes.filter((_, index) => exist[index] === false) };
+    return { cursor: next, stranded: (await Promise.all(looks)).flat() };
   }
 
-  /** Notes since when a submission has no job. */
-  async markGone(vendor: string, { submissionId, text, note }: GoneSubmission, now: number): Promise<void> {
-    await this.#replace(vendor, submissionId, text, JSON.stringify({ ...note, gone: now }));
+  /** Notes since when a submission is stranded, or that it is no more. */
+  async mark(
+    vendor: string,
+    { submissionId, text, note }: StrandedSubmission,
+    since: number | undefined,
+  ): Promise<void> {
+    await this.#replace(vendor, submissionId, text, JSON.stringify({ ...note, gone: since }));
   }
 
   /** Takes a submission off the list, unless its note has changed since. */
-  async forget(vendor: string, { submissionId, text }: GoneSubmission): Promise<void> {
+  async forget(vendor: string, { submissionId, text }: StrandedSubmission): Promise<void> {
     await this.#replace(vendor, submissionId, text, '');
   }
 
-  async #hasJob(vendor: string, submissionId: string, note: OpenSubmission): Promise<boolean> {
-    const places = placesOf(vendor, submissionId).map(
-      ({ stage, jobId }) =>
-        `${this.#prefix}:${stageQueue(vendor, stage)}:${stage === 'submit' ? (note.job ?? jobId) : jobId}`,
-    );
+  /** @returns the submission if it is stranded, else nothing. */
+  async #look(vendor: string, submissionId: string, text: string): Promise<StrandedSubmission[]> {
+    const note = JSON.parse(text) as OpenSubmission;
+    let completed: StrandedSubmission['completed'];
     // The submit job first: a hand-over adds the poll job before it removes the submit job.
-    for (const key of places.reverse()) if ((await this.#redis.exists(key)) === 1) return true;
-    return false;
+    for (const { stage, jobId: usualId } of placesOf(vendor, submissionId).reverse()) {
+      const jobId = stage === 'submit' ? (note.job ?? usualId) : usualId;
+      const key = `${this.#prefix}:${stageQueue(vendor, stage)}:${jobId}`;
+      const [timestamp = null, finishedOn = null] = await this.#redis.hmget(key, 'timestamp', 'finishedOn');
+      if (timestamp === null) continue;
+      if (finishedOn === null) return [];
+      completed = { stage, jobId };
+    }
+    return [{ submissionId, note, text, completed }];
   }
 
   async #replace(vendor: string, submissionId: string, from: string, to: string): Promise<void> {

@@ -43,21 +43,22 @@ export class QueueGuard {
   /**
    * Puts jobs back into line that exist and have no place in any list: their add failed half-way because the queue was
    * damaged, or something outside took them out of line. An add under the same id counts as done, so nobody else would.
-   * Walks the queue's keys, so it is for after a repair and now and then. Not in a cluster, whose keys can not be
-   * walked from here.
+   * Walks all keys, so it is for after a repair and now and then.
    * @returns how many were put back.
    */
   async restoreOrphans(): Promise<number> {
-    if (!(this.#redis instanceof Redis)) return 0;
     const redis = this.#redis;
     const found = new Set<string>();
-    const keys: AsyncIterable<string[]> = redis.scanStream({
-      match: `${escapeGlob(this.#base)}*`,
-      count: 1_000,
-      type: 'hash',
-    });
-    for await (const batch of keys) {
-      for (const key of batch) found.add(key.slice(this.#base.length));
+    // Of a cluster each node tells its own keys; a queue's are all on one of them.
+    for (const node of redis instanceof Redis ? [redis] : redis.nodes('master')) {
+      const keys: AsyncIterable<string[]> = node.scanStream({
+        match: `${escapeGlob(this.#base)}*`,
+        count: 1_000,
+        type: 'hash',
+      });
+      for await (const batch of keys) {
+        for (const key of batch) found.add(key.slice(this.#base.length));
+      }
     }
     const placed = await Promise.all([
       ...['wait', 'active', 'paused'].map((list) => redis.lrange(`${this.#base}${list}`, '0', '-1')),
@@ -79,20 +80,29 @@ export class QueueGuard {
     return (await this.#redis.set(`${this.#base}jobferry.sweep`, '1', 'PX', holdMs, 'NX')) === 'OK';
   }
 
+  /** False when the queue was emptied from outside since workers opened it. */
+  async isKnown(): Promise<boolean> {
+    return (await this.#redis.hexists(`${this.#base}meta`, knownField)) === 1;
+  }
+
   /** A lifted job has been answered. */
   async forget(jobId: string): Promise<void> {
     await this.#redis.hdel(`${this.#base}jobferry.misplaced`, jobId);
   }
 
   /**
-   * Wakes the queue's workers when jobs are overdue: markers can get lost in a failover, and a blocked worker then
-   * waits for the next add.
+   * Wakes the queue's workers when jobs wait or are overdue. One marker wakes one worker: it is gone in a failover, or with
+   * a worker that dies or hangs while it has it, and the others sleep on for up to 10 s.
    * @returns by how much the oldest delayed job is overdue, ms; 0 when none is.
    */
   async wake(now: number, toleranceMs: number): Promise<number> {
-    return this.#redis.jobferryWake(`${this.#base}delayed`, `${this.#base}marker`, now, toleranceMs);
+    const key = (name: string): string => `${this.#base}${name}`;
+    return this.#redis.jobferryWake(key('delayed'), key('marker'), key('wait'), now, toleranceMs);
   }
 }
+
+/** A field of ours among a queue's settings: BullMQ writes its own anew when they are gone, with its defaults. */
+export const knownField = 'jobferry';
 
 /**
  * The keys that are looked at. `meta` is a hash itself, told from a job by the job's fields; an empty id is none, and
@@ -148,8 +158,9 @@ redis.call('ZADD', base .. 'marker', 0, '0')
 return 1`,
   },
   jobferryWake: {
-    numberOfKeys: 2,
+    numberOfKeys: 3,
     lua: `
+if redis.call('LLEN', KEYS[3]) > 0 then redis.call('ZADD', KEYS[2], 0, '0') end
 local first = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
 if #first == 0 then return 0 end
 local overdue = tonumber(ARGV[1]) - tonumber(first[2]) / 4096
@@ -166,5 +177,5 @@ function escapeGlob(text: string): string {
 interface GuardCommands {
   jobferryRestore(job: string, base: string, id: string): Promise<number>;
   jobferryLift(place: string, base: string, ...ids: string[]): Promise<number>;
-  jobferryWake(delayed: string, marker: string, now: number, toleranceMs: number): Promise<number>;
+  jobferryWake(delayed: string, marker: string, wait: string, now: number, toleranceMs: number): Promise<number>;
 }

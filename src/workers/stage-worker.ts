@@ -7,16 +7,18 @@ import { redactText } from '../core/redact.ts';
 import { readCancelRequest, readState, receive, type SubmissionState } from '../core/submission.ts';
 import type { Logger } from '../ports/logger.ts';
 import type { RedisConnection } from '../queues/connection.ts';
-import { isNumberedId, pollJobId, reservedIds, submissionIdOf } from '../queues/job-ids.ts';
+import { isNumberedId, placesOf, pollJobId, reservedIds, submissionIdOf } from '../queues/job-ids.ts';
 import { stageQueue, type Stage } from '../queues/names.ts';
-import { openQueue } from '../queues/open-queue.ts';
+import { openQueue, openQueueForReading } from '../queues/open-queue.ts';
 import { OpenSubmissions } from '../queues/open-submissions.ts';
-import { QueueGuard, type MisplacedJob } from '../queues/queue-guard.ts';
+import { knownField, QueueGuard, type MisplacedJob } from '../queues/queue-guard.ts';
+import { isRefusedWrite } from '../queues/refused-write.ts';
 import { salvage, type SalvagedJob } from '../queues/submit-job.ts';
+import { CompletionCheck, repairEnd, repairHandOver } from './completion-check.ts';
 import type { Engine, VendorRuntime } from './engine.ts';
-import { RemovedJobs } from './removed-jobs.ts';
 import { readRequest, rereadRequest } from './request.ts';
 import { delayAgain, deliverEvent, handOver, removeWhenDone } from './settle.ts';
+import { StrandedSubmissions } from './stranded-submissions.ts';
 import { takeTurn } from './take-turn.ts';
 import { Turn, TurnLostError, type Move } from './turn.ts';
 
@@ -61,15 +63,18 @@ export class StageWorker {
   readonly #pollQueue: Queue;
   readonly #worker: Worker;
   readonly #guard: QueueGuard;
-  readonly #removedJobs: RemovedJobs;
+  readonly #completions: CompletionCheck;
+  readonly #stranded: StrandedSubmissions;
   /** One per turn under way. Not one signal for all: listeners would pile up on it for as long as the process lives. */
   readonly #turns = new Set<AbortController>();
   #isShuttingDown = false;
   #guarding: Promise<void> | undefined;
   #sweeps = 0;
+  /** Redis has held this queue's settings since this worker started. */
+  #isKnown = false;
   #guardTimer: NodeJS.Timeout;
-  #lastErrorAt = 0;
-  #lastError = '';
+  /** Errors by their message, and when they were last told, epoch ms. */
+  readonly #saidAt = new Map<string, number>();
 
   constructor(engine: Engine, vendor: VendorRuntime, stage: Stage, options: StageWorkerOptions) {
     this.#engine = engine;
@@ -83,8 +88,20 @@ export class StageWorker {
     this.#pollQueue =
       stage === 'poll' ? this.#queue : openQueue(stageQueue(this.vendorName, 'poll'), connection, prefix);
     for (const queue of new Set([this.#queue, this.#pollQueue])) queue.on('error', (error) => this.#onError(error));
+    this.#completions = new CompletionCheck(connection);
     this.#guard = new QueueGuard(connection, prefix, this.#queueName);
-    this.#removedJobs = new RemovedJobs(engine, this.vendorName, new OpenSubmissions(connection, prefix), this.#logger);
+    this.#stranded = new StrandedSubmissions(
+      engine,
+      this.vendorName,
+      new OpenSubmissions(connection, prefix),
+      this.#logger,
+      async (place) => {
+        const queue = openQueueForReading(stageQueue(this.vendorName, place.stage), connection, prefix);
+        // Another worker may have been quicker.
+        await (await queue.getJob(place.jobId))?.retry('completed').catch(() => undefined);
+        await queue.close();
+      },
+    );
     const keep = { age: options.keepSeconds };
     this.#worker = new TolerantWorker(
       this.#queueName,
@@ -104,6 +121,9 @@ export class StageWorker {
       },
     );
     this.#worker.on('error', (error) => this.#onError(error));
+    this.#worker.on('completed', (job) => {
+      void this.#completions.onCompleted(job).catch((error: unknown) => this.#onError(error));
+    });
     this.#worker.on('lockRenewalFailed', (ids: string[]) => {
       for (const id of ids) this.#worker.cancelJob(id, 'lock lost');
     });
@@ -136,6 +156,7 @@ export class StageWorker {
   }
 
   async #process(job: Job, token: string | undefined, signal: AbortSignal | undefined): Promise<string> {
+    this.#completions.begin(job);
     const jobId = job.id ?? '';
     const address = { queue: this.#queueName, jobId };
     const submissionId = readState(job.progress)?.id ?? submissionIdOf(this.vendorName, jobId);
@@ -164,7 +185,7 @@ export class StageWorker {
       if (error instanceof DelayedError) throw error;
       if (error instanceof TurnLostError || isLockLost(error)) {
         // Whoever holds the job now goes on from what was saved.
-        logger.warn({}, 'lost the job to another worker');
+        logger.warn({}, 'lost the job: another worker has it, or it was removed');
         throw new DelayedError();
       }
       return this.#delayAfterFault(error, job, lock, address, turn, logger);
@@ -267,9 +288,10 @@ export class StageWorker {
           turn,
         );
       case 'hand-over':
+        this.#completions.end(job, () => repairHandOver(turn, move, job, this.#pollQueue));
         return handOver(turn, move, job, this.#pollQueue);
       case 'settled':
-        return deliverEvent(this.#engine, this.vendorName, job.name, turn.state, turn.reply);
+        return this.#deliver(job, turn.state, turn.reply);
       case 'duplicate':
         return this.#onDuplicate(turn, job);
     }
@@ -358,19 +380,39 @@ export class StageWorker {
         'submission settled',
       );
     }
-    return deliverEvent(this.#engine, this.vendorName, job.name, state, reply);
+    return this.#deliver(job, state, reply);
+  }
+
+  /** The outcome is stored: its event goes out. */
+  async #deliver(job: Job, state: SubmissionState, reply: SalvagedJob): Promise<string> {
+    const address = { queue: this.#queueName, jobId: job.id ?? '' };
+    const deliver = (): Promise<string> => deliverEvent(this.#engine, this.vendorName, job.name, state, reply);
+    this.#completions.end(job, () => repairEnd(this.#engine, job, address, deliver));
+    return deliver();
   }
 
   /** A poll job is added and then given its record; in between it has none. */
   async #waitForRecord(job: Job, token: string): Promise<string> {
     const now = this.#engine.clock.now();
-    if (now - job.timestamp < orphanAfterMs) {
+    if (now - job.timestamp < orphanAfterMs && !(await this.#endedAtSubmit(job.id ?? ''))) {
       const address = { queue: this.#queueName, jobId: job.id ?? '' };
       return delayAgain(this.#engine, this.#worker, job, token, address, undefined, now + 2_000, undefined);
     }
-    this.#logger.warn({ jobId: job.id }, 'a poll job without a record is dropped: no submit worker added it');
+    this.#logger.warn(
+      { jobId: job.id },
+      'a poll job without a record is dropped: no submit worker will hand over to it',
+    );
     removeWhenDone(job);
     return 'orphan';
+  }
+
+  /** After a death in the hand-over the submission can end where it was, by a cancel or its deadline. */
+  async #endedAtSubmit(submissionId: string): Promise<boolean> {
+    const place = placesOf(this.vendorName, submissionId).find(({ stage }) => stage === 'submit');
+    if (place === undefined) return false;
+    const address = { queue: stageQueue(this.vendorName, 'submit'), jobId: place.jobId };
+    const text = await this.#engine.store.read(address);
+    return text !== null && readState(JSON.parse(text))?.settled !== undefined;
   }
 
   /** A fault of our own, or of Redis. The submission waits and is tried again; its deadline bounds it. */
@@ -384,10 +426,10 @@ export class StageWorker {
   ): Promise<never> {
     const info = toErrorInfo(error);
     const message = redactText(clip(info.message, 500));
-    logger.error(
-      { errorCode: info.code, error: message, stack: redactText((error as Error).stack ?? '') },
-      'turn failed',
-    );
+    const stack = redactText((error as Error).stack ?? '');
+    // What Redis refuses one turn it refuses them all: once tells as much.
+    if (isRefusedWrite(error)) this.#onError(error);
+    else logger.error({ errorCode: info.code, error: message, stack }, 'turn failed');
     const state = turn?.state;
     if (state !== undefined) {
       state.failures = (state.failures ?? 0) + 1;
@@ -399,7 +441,8 @@ export class StageWorker {
       return await delayAgain(this.#engine, this.#worker, job, token, address, state, at, line, turn);
     } catch (again) {
       // Where even that fails, the lock runs out and another worker takes the job from what was saved.
-      if (!(again instanceof DelayedError)) logger.warn({ error: redactText(String(again)) }, 'job left to its lock');
+      if (!(again instanceof DelayedError || isRefusedWrite(again)))
+        logger.warn({ error: redactText(String(again)) }, 'job left to its lock');
       throw new DelayedError();
     }
   }
@@ -418,12 +461,27 @@ export class StageWorker {
         if (this.stage === 'submit') await this.#refuseMisplaced(misplaced);
         await this.#guard.forget(misplaced.jobId);
       }
+      await this.#keepSettings();
       await this.#sweep();
       const overdueMs = await this.#guard.wake(Date.now(), overdueToleranceMs);
       if (overdueMs > 4 * overdueToleranceMs) this.#logger.warn({ overdueMs }, 'jobs are overdue');
     } catch (error) {
       this.#onError(error);
     }
+  }
+
+  /** Notices that the queue was emptied, and writes its settings, which BullMQ does only when a queue is opened. */
+  async #keepSettings(): Promise<void> {
+    if (!(await this.#guard.isKnown())) {
+      await this.#queue.getBackend().setQueueMeta({ ...this.#queue.metaValues, [knownField]: 1 });
+      if (this.#isKnown) {
+        this.#logger.error(
+          { queue: this.#queueName },
+          'the queue is gone: it was obliterated, or Redis was emptied or came back without its data; what was in it can be pushed again',
+        );
+      }
+    }
+    this.#isKnown = true;
   }
 
   /**
@@ -440,7 +498,7 @@ export class StageWorker {
       // Another worker may have been quicker.
       await job.retry('failed').catch(() => undefined);
     }
-    if (this.stage === 'poll') await this.#removedJobs.check();
+    if (this.stage === 'poll') await this.#stranded.check();
     this.#sweeps += 1;
     if (this.#sweeps % orphanSweeps !== 0) return;
     const restored = await this.#guard.restoreOrphans();
@@ -469,16 +527,21 @@ export class StageWorker {
   }
 
   #onError(error: unknown): void {
-    const message = redactText(error instanceof Error ? error.message : String(error));
+    const said = redactText(error instanceof Error ? error.message : String(error));
+    // Which line of which script it was tells nobody anything, and makes one trouble look like many.
+    const message = said.replace(/\.? script: [0-9a-f]{40}, on .*$/, '');
     if (/WRONGTYPE/.test(message)) void this.#keepHealthy();
     // BullMQ and ioredis repeat an error at every try; once in five seconds tells as much.
     const now = Date.now();
-    if (message === this.#lastError && now - this.#lastErrorAt < 5_000) return;
-    this.#lastError = message;
-    this.#lastErrorAt = now;
+    if (now - (this.#saidAt.get(message) ?? 0) < 5_000) return;
+    if (this.#saidAt.size >= 100) this.#saidAt.clear();
+    this.#saidAt.set(message, now);
     this.#logger.error({ error: clip(message, 500) }, 'queue error');
   }
 }
+
+/** How long a worker waits after Redis gave it no job but an error. */
+const refusedPauseMs = 1_000;
 
 /** A BullMQ worker that also takes jobs whose data is no JSON, so that they are refused and not taken for ever. */
 class TolerantWorker extends Worker {
@@ -487,6 +550,16 @@ class TolerantWorker extends Worker {
       return super.createJob(data, jobId);
     } catch {
       return super.createJob({ ...data, data: JSON.stringify('this is no JSON') }, jobId);
+    }
+  }
+
+  protected override async moveToActive(token: string, name?: string): Promise<Job> {
+    try {
+      return await super.moveToActive(token, name);
+    } catch (error) {
+      // BullMQ asks again at once: a Redis that is full would be asked thousands of times a second.
+      await this.delay(refusedPauseMs);
+      throw error;
     }
   }
 }

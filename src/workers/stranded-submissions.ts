@@ -1,48 +1,75 @@
 import { receive, type ErrorInfo, type Outcome, type SubmissionState } from '../core/submission.ts';
 import type { Logger } from '../ports/logger.ts';
-import { replyOf, type GoneSubmission, type OpenSubmission, type OpenSubmissions } from '../queues/open-submissions.ts';
+import {
+  replyOf,
+  type StrandedSubmission,
+  type OpenSubmission,
+  type OpenSubmissions,
+} from '../queues/open-submissions.ts';
+import type { Stage } from '../queues/names.ts';
 import type { Engine } from './engine.ts';
 import { deliverEvent } from './settle.ts';
 
-/** How long a submission must have been without a job before it ends, ms: a repair under way gets its time. */
+/** How long a submission must have been stranded before something is done, ms: a repair under way gets its time. */
 const goneForMs = 5_000;
 /** Pieces of the list that one check looks at, some 250 submissions each; the next check goes on from there. */
 const piecesPerCheck = 40;
 
 /**
- * Ends submissions whose job somebody removed: with another board, with `job.remove()`, `queue.clean()` or
- * `queue.obliterate()`. The caller gets an event all the same, which names the vendor jobs that may go on.
+ * Sees to submissions under way that no job will carry on.
+ *
+ * - Somebody removed the job, with another board, with `job.remove()`, `queue.clean()` or `queue.obliterate()`: the
+ *   caller gets an event all the same, which names the vendor jobs that may go on.
+ * - The job was completed and the submission is not over: Redis lost the outcome, or whoever looked after the one that
+ *   was handed over to is gone. It is taken up again.
  */
-export class RemovedJobs {
+export class StrandedSubmissions {
   readonly #engine: Engine;
   readonly #vendor: string;
   readonly #open: OpenSubmissions;
   readonly #logger: Logger;
+  readonly #takeUp: (place: { stage: Stage; jobId: string }) => Promise<void>;
   #cursor = '0';
 
-  constructor(engine: Engine, vendor: string, open: OpenSubmissions, logger: Logger) {
+  /** @param takeUp - puts a completed job back into line. */
+  constructor(
+    engine: Engine,
+    vendor: string,
+    open: OpenSubmissions,
+    logger: Logger,
+    takeUp: (place: { stage: Stage; jobId: string }) => Promise<void>,
+  ) {
     this.#engine = engine;
     this.#vendor = vendor;
     this.#open = open;
     this.#logger = logger;
+    this.#takeUp = takeUp;
   }
 
   /** Looks at a part of the submissions under way; all of them in so many calls. */
   async check(): Promise<void> {
     for (let pieces = 0; pieces < piecesPerCheck; pieces += 1) {
-      const { cursor, gone } = await this.#open.findGone(this.#vendor, this.#cursor);
+      const { cursor, stranded } = await this.#open.findStranded(this.#vendor, this.#cursor);
       this.#cursor = cursor;
-      for (const submission of gone) await this.#end(submission);
+      for (const submission of stranded) await this.#seeTo(submission);
       if (cursor === '0') return;
     }
   }
 
-  async #end(submission: GoneSubmission): Promise<void> {
+  async #seeTo(submission: StrandedSubmission): Promise<void> {
     const now = this.#engine.clock.now();
-    const { note, submissionId } = submission;
+    const { note, submissionId, completed } = submission;
     // The time goes into the event, and every delivery must say the same: so it is written down first.
-    if (note.gone === undefined) return this.#open.markGone(this.#vendor, submission, now);
+    if (note.gone === undefined) return this.#open.mark(this.#vendor, submission, now);
     if (now - note.gone < goneForMs) return;
+    if (completed !== undefined) {
+      this.#logger.warn(
+        { submissionId, ...completed },
+        'a job was completed before its submission was over; taken up again',
+      );
+      await this.#takeUp(completed);
+      return this.#open.mark(this.#vendor, submission, undefined);
+    }
     const state = settle(submissionId, note, note.gone);
     this.#logger.warn(
       { submissionId, operation: note.op, outcome: state.settled?.outcome, vendorJobIds: note.jobs?.slice(0, 20) },
