@@ -20,5 +20,3 @@ try {
 } finally {
   compiled.remove();
 }
-// Connections that still try to reach a Redis that is gone must not keep the process.
-process.exit();

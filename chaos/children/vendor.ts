@@ -1,16 +1,20 @@
-/** The vendor in a process of its own: the sandbox, with faults that strike at random, and its ledger at the end. */
+/** The vendors in a process of their own: the sandbox, with faults that strike at random, and its ledger at the end. */
 import { writeFileSync } from 'node:fs';
 import { serve } from '../../bench/lib/serve.ts';
 import { startSandbox } from '../../src/vendor-sandbox/index.ts';
-import type { Audit } from '../lib/orders.ts';
-import type { VendorFault } from '../lib/options.ts';
+import { keyFingerprint, type LedgerEntry } from '../../src/vendor-sandbox/ledger-entry.ts';
+import type { JobView } from '../../src/vendor-sandbox/vendor-double.ts';
+import type { Audit, AuditedJob, VendorCreate, VendorLookUp, VendorRequest } from '../lib/evidence.ts';
+import { submissionOf, type Vendor } from '../lib/loads.ts';
+import type { VendorFault } from '../lib/vendor-faults.ts';
 
 const sandbox = await startSandbox({
-  vendors: ['knowhere'],
   dialect: 'impl',
   speed: Number(process.env['CHAOS_SPEED'] ?? '10'),
   ledgerLimit: 3_000_000,
 });
+
+const wrongKey = keyFingerprint(`Bearer ${process.env['CHAOS_WRONG_KEY'] ?? ''}`);
 
 serve({
   listen: () => sandbox.port,
@@ -23,46 +27,75 @@ serve({
   },
   /** Into a file: a long run's ledger is too much for the line. */
   audit(file: string) {
-    const summary = sandbox.ledger.summary();
-    const audit: Audit = {
-      creates: sandbox.ledger.entries({ route: 'create' }).map((entry) => ({
-        at: entry.atMs,
-        jobId: entry.jobId,
-        isCreated: entry.jobCreated,
-        dataId: entry.dataId,
-        source: entry.source,
-        status: entry.status,
-        faults: entry.faults,
-      })),
-      lookUps: sandbox.ledger.entries({ route: 'lookup' }).map((entry) => ({
-        at: entry.atMs,
-        answeredAt: entry.atMs + (entry.durationMs ?? 0),
-        jobId: entry.jobId ?? '',
-        status: entry.status,
-        faults: entry.faults,
-      })),
-      lists: sandbox.ledger.entries({ route: 'list' }).map((entry) => ({
-        at: entry.atMs,
-        from: Date.parse(new URLSearchParams(entry.query).get('start_time') ?? ''),
-        faults: entry.faults,
-      })),
-      uploads: sandbox.ledger
-        .entries({ route: 'upload', status: 200 })
-        .flatMap((entry) => (entry.jobId === null ? [] : [entry.jobId])),
-      jobs: sandbox.jobs({ limit: 10_000_000 }).jobs.map(({ id, status, isTerminal, endedAt, dataId, source }) => ({
-        id,
-        status,
-        isTerminal,
-        endedAt,
-        dataId,
-        source,
-      })),
-      requests: summary.requests,
-      byRoute: summary.byRoute,
-      byStatus: summary.byStatus,
-      byFault: summary.byFault,
-      dropped: summary.dropped,
-    };
-    writeFileSync(file, JSON.stringify(audit));
+    writeFileSync(file, JSON.stringify(audit()));
   },
+  memory: () => process.memoryUsage.rss(),
 });
+
+function audit(): Audit {
+  const { ledger } = sandbox;
+  const { requests, byRoute, byStatus, byFault, dropped } = ledger.summary();
+  const taken = ledger.entries().filter((entry) => !isWrongKey(entry));
+  return {
+    creates: taken.filter((entry) => entry.kind === 'create').map(toCreate),
+    lookUps: taken.filter(isLookUp).flatMap(toLookUps),
+    lists: ledger.entries({ vendor: 'knowhere', route: 'list' }).map((entry) => ({
+      at: entry.atMs,
+      from: Date.parse(new URLSearchParams(entry.query).get('start_time') ?? ''),
+      faults: entry.faults,
+    })),
+    refused: ledger.entries().filter(isWrongKey).map(toRequest),
+    uploads: ledger
+      .entries({ vendor: 'knowhere', route: 'upload', status: 200 })
+      .flatMap((entry) => (entry.jobId === null ? [] : [entry.jobId])),
+    jobs: sandbox.jobs({ limit: 10_000_000 }).jobs.map(toJob),
+    requests,
+    byRoute,
+    byStatus,
+    byFault,
+    dropped,
+  };
+}
+
+function isWrongKey({ headers }: LedgerEntry): boolean {
+  return headers['authorization']?.includes(`(${wrongKey})`) === true;
+}
+
+/** An upload of Sharely's is asked for by its record. */
+function isLookUp({ kind, route }: LedgerEntry): boolean {
+  return kind === 'lookup' || route === 'knowledge-get';
+}
+
+function toRequest(entry: LedgerEntry): VendorRequest {
+  return {
+    at: entry.atMs,
+    answeredAt: entry.atMs + (entry.durationMs ?? 0),
+    status: entry.status,
+    faults: entry.faults,
+  };
+}
+
+function toCreate(entry: LedgerEntry): VendorCreate {
+  const submission = submissionOf(entry.source) ?? submissionOf(entry.dataId) ?? null;
+  return { ...toRequest(entry), submission, jobId: entry.jobId ?? entry.jobIds[0] ?? null };
+}
+
+function toLookUps(entry: LedgerEntry): VendorLookUp[] {
+  const request = toRequest(entry);
+  if (entry.route === 'knowledge-get') return [{ ...request, jobId: entry.path.split('/').at(-1) ?? '' }];
+  const ids = entry.jobId === null ? entry.jobIds : [entry.jobId];
+  return ids.map((jobId) => ({ ...request, jobId }));
+}
+
+function toJob({ vendor, id, dataId, source, status, isTerminal, endedAt }: JobView): AuditedJob {
+  return {
+    vendor: vendor as Vendor,
+    id,
+    resourceId: vendor === 'knowhere' ? null : dataId,
+    source,
+    submission: submissionOf(source) ?? submissionOf(dataId) ?? null,
+    status,
+    isTerminal,
+    endedAt: endedAt === null ? null : Date.parse(endedAt),
+  };
+}

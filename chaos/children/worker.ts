@@ -5,6 +5,7 @@
 import { appendFileSync } from 'node:fs';
 import { Worker } from 'bullmq';
 import { runWorkers } from '../../src/app.ts';
+import { untilSignal } from '../../src/cli/shutdown.ts';
 import { loadConfig, requireRedis } from '../../src/config/load-config.ts';
 import type { Logger } from '../../src/ports/logger.ts';
 import { RecordStore } from '../../src/queues/record-store.ts';
@@ -32,7 +33,7 @@ if (process.env['CHAOS_CONTROL'] === 'no-intent') {
   const store = RecordStore.prototype as { save: Save };
   const { save } = store;
   store.save = function (...given) {
-    return given[4] === undefined ? save.apply(this, given) : Promise.resolve({ kind: 'saved' });
+    return given.some(isIntent) ? Promise.resolve({ kind: 'saved' }) : save.apply(this, given);
   };
 }
 
@@ -49,16 +50,24 @@ process.once('disconnect', () => process.exit());
 
 const config = loadConfig(process.env, adapters);
 const workers = await runWorkers({
-  config: { ...config, concurrency: { submit: 10, poll: 40 } },
+  config,
   redis: requireRedis(config),
   logger,
   stages: ['submit', 'poll'],
   checkpoint: (point) => atCheckpoint(point),
 });
-process.once('SIGTERM', () => {
-  void workers.close().then(() => process.exit(0));
+// As `jobferry worker` ends, its bound on all of it included.
+void untilSignal(() => logger.info({}, 'told to stop')).then(async () => {
+  await workers.close();
+  logger.info({}, 'drained');
+  process.exit(0);
 });
 await tell({ kind: 'ready' });
+
+/** The condition that marks the write before the vendor is called. */
+function isIntent(given: unknown): boolean {
+  return typeof given === 'object' && given !== null && Object.keys(given).join() === 'poll';
+}
 
 async function atCheckpoint(point: Checkpoint): Promise<void> {
   if (order?.point !== point) return;

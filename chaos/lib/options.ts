@@ -1,12 +1,5 @@
 import type { RedisMode } from './redis.ts';
-
-/** A rule of the sandbox, armed for the whole run. */
-export interface VendorFault {
-  fault: string;
-  route?: string;
-  argument?: string | number;
-  probability: number;
-}
+import { vendorFaults, type VendorFault } from './vendor-faults.ts';
 
 /** How many of each fault a run takes; every count is struck, in an order that the seed decides. */
 export interface FaultCounts {
@@ -47,6 +40,8 @@ export interface FireOptions {
   seed: number;
   submissions: number;
   workers: number;
+  /** Knowhere's accounts that take turns. */
+  accounts: number;
   redis: RedisMode;
   /** How long submissions and faults go on, ms. */
   burnMs: number;
@@ -62,48 +57,14 @@ export interface FireOptions {
   say: (line: string) => void;
 }
 
-const vendorFaults: readonly VendorFault[] = [
-  { fault: 'rate-limited', route: 'create', argument: 2, probability: 0.004 },
-  { fault: 'unavailable', route: 'create', argument: 2, probability: 0.004 },
-  { fault: 'server-error', route: 'create', probability: 0.006 },
-  { fault: 'server-error-after', route: 'create', probability: 0.006 },
-  { fault: 'gateway-error', route: 'create', probability: 0.004 },
-  { fault: 'gateway-error-after', route: 'create', probability: 0.004 },
-  { fault: 'cut-before', route: 'create', probability: 0.008 },
-  { fault: 'cut-after', route: 'create', probability: 0.008 },
-  { fault: 'malformed-json', route: 'create', probability: 0.004 },
-  { fault: 'truncated-body', route: 'create', probability: 0.004 },
-  { fault: 'slow-reply', route: 'create', argument: 1_500, probability: 0.02 },
-  { fault: 'rate-limited', route: 'lookup', argument: 2, probability: 0.002 },
-  { fault: 'unavailable', route: 'lookup', argument: 2, probability: 0.004 },
-  { fault: 'server-error', route: 'lookup', probability: 0.005 },
-  { fault: 'gateway-error', route: 'lookup', probability: 0.005 },
-  { fault: 'cut-before', route: 'lookup', probability: 0.005 },
-  { fault: 'cut-after', route: 'lookup', probability: 0.005 },
-  { fault: 'malformed-json', route: 'lookup', probability: 0.004 },
-  { fault: 'empty-body', route: 'lookup', probability: 0.002 },
-  { fault: 'foreign-json', route: 'lookup', probability: 0.004 },
-  { fault: 'slow-reply', route: 'lookup', argument: 1_500, probability: 0.02 },
-  // Rare enough that it does not strike every look of one search: four empty lists can not be told from absence.
-  { fault: 'list-empty', route: 'list', probability: 0.02 },
-  { fault: 'server-error', route: 'list', probability: 0.05 },
-  { fault: 'cut-before', route: 'list', probability: 0.03 },
-  { fault: 'upload-cut', route: 'upload', argument: 100, probability: 0.03 },
-  // Of jobs.
-  { fault: 'list-late', argument: 2_500, probability: 0.3 },
-  { fault: 'fail', argument: 'INTERNAL_ERROR', probability: 0.02 },
-  { fault: 'not-found-first', argument: 1, probability: 0.02 },
-  { fault: 'status-goes-back', probability: 0.05 },
-  { fault: 'unknown-status', probability: 0.02 },
-];
-
 const standard: Omit<FireOptions, 'name' | 'out' | 'seed' | 'say' | 'control'> = {
   submissions: 2_000,
   workers: 4,
+  accounts: 4,
   redis: 'always',
   burnMs: 100_000,
-  settleMs: 90_000,
-  speed: 8,
+  settleMs: 120_000,
+  speed: 12,
   vendorFaults,
   reconcile: { absenceMs: 6_000, inFlightMs: 12_000, minAbsentLooks: 4 },
   faults: {
@@ -130,8 +91,10 @@ const forms = {
     ...standard,
     submissions: 300,
     workers: 3,
+    accounts: 2,
     burnMs: 18_000,
-    settleMs: 40_000,
+    settleMs: 70_000,
+    reconcile: { absenceMs: 4_000, inFlightMs: 8_000, minAbsentLooks: 4 },
     faults: {
       kill: 3,
       'die-at': 10,
@@ -153,6 +116,7 @@ const forms = {
     ...standard,
     submissions: 50_000,
     workers: 4,
+    accounts: 20,
     burnMs: 2_400_000,
     settleMs: 300_000,
     faults: {
@@ -177,8 +141,8 @@ const forms = {
 export type Form = keyof typeof forms;
 
 export const usage = `npm run chaos -- [options]
-  --quick             about 45 s: what the tests run
-  --full              50,000 submissions, 1,000 kills, 20 kills of Redis: about 45 minutes
+  --quick             45 to 70 s: what the tests run
+  --full              50,000 submissions, 1,000 kills, 20 kills of Redis: 40 minutes of fire
   --seed <n>          repeats the same faults in the same order (default: from the clock)
   --submissions <n>   how many
   --workers <n>       worker processes (default 4; quick: 3)

@@ -1,5 +1,6 @@
 import { faultCounts, type FireReport } from './fire.ts';
 import type { FaultKind, FireOptions } from './options.ts';
+import type { StruckFault } from './strikes.ts';
 
 /** Submissions over time, and below it a row of marks for each kind of fault. */
 
@@ -32,6 +33,8 @@ const plotWidth = width - left - 40;
 const upper = 84;
 const plotHeight = 220;
 const rowHeight = 20;
+/** In a row of more marks than these nobody could point at one. */
+const titledMarks = 100;
 
 export function drawFire(options: FireOptions, report: FireReport): string {
   const seconds = Math.max(1, ...report.timeline.map((point) => point.at)) / 1_000;
@@ -45,7 +48,7 @@ export function drawFire(options: FireOptions, report: FireReport): string {
     parts.push(text(left - 8, y + 4, Math.round(most * share).toLocaleString('en-US'), 'soft', 'end'));
   }
   for (const key of ['submitted', 'settled'] as const) {
-    const path = report.timeline
+    const path = thinned(report.timeline)
       .map((point, index) => `${index === 0 ? 'M' : 'L'}${f(toX(point.at))} ${f(toY(point[key]))}`)
       .join('');
     parts.push(`<path class="${key}" fill="none" stroke-width="2" d="${path}"/>`);
@@ -64,12 +67,7 @@ export function drawFire(options: FireOptions, report: FireReport): string {
     const marks = report.faults.filter((fault) => kinds.includes(fault.kind));
     parts.push(text(left - 8, y + 9, `${title} (${marks.length})`, 'soft', 'end'));
     parts.push(`<path class="rule" d="M${left} ${f(y + 5)}h${plotWidth}"/>`);
-    for (const { at, kind, note } of marks) {
-      const title = `${kind}${note === undefined ? '' : ` ${note}`} at ${(at / 1_000).toFixed(1)} s`;
-      parts.push(
-        `<path class="${color}" stroke-width="2" d="M${f(toX(at))} ${f(y)}v10"><title>${title}</title></path>`,
-      );
-    }
+    parts.push(...drawMarks(marks, color, toX, y));
     y += rowHeight;
   }
   const struck = Object.values(faultCounts(report)).reduce((sum, count) => sum + count, 0);
@@ -87,6 +85,23 @@ export function drawFire(options: FireOptions, report: FireReport): string {
     '</svg>',
     '',
   ].join('\n');
+}
+
+function drawMarks(marks: readonly StruckFault[], color: string, toX: (ms: number) => number, y: number): string[] {
+  if (marks.length > titledMarks) {
+    const d = marks.map(({ at }) => `M${f(toX(at))} ${f(y)}v10`).join('');
+    return [`<path class="${color}" stroke-width="0.6" d="${d}"/>`];
+  }
+  return marks.map(({ at, kind, note }) => {
+    const title = `${kind}${note === undefined ? '' : ` ${note}`} at ${(at / 1_000).toFixed(1)} s`;
+    return `<path class="${color}" stroke-width="2" d="M${f(toX(at))} ${f(y)}v10"><title>${title}</title></path>`;
+  });
+}
+
+/** As many points as the picture has dots, the last one included. */
+function thinned<T>(points: readonly T[]): T[] {
+  const step = Math.ceil(points.length / plotWidth);
+  return points.filter((_, index) => index % step === 0 || index === points.length - 1);
 }
 
 function text(x: number, y: number, content: string, className: string, anchor = 'start'): string {

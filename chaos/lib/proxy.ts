@@ -28,8 +28,8 @@ export class TcpProxy {
     for (const [near, far] of this.#pairs) {
       if (!isChosen()) continue;
       count += 1;
-      near.resetAndDestroy();
-      far.resetAndDestroy();
+      reset(near);
+      reset(far);
     }
     return count;
   }
@@ -82,6 +82,15 @@ export class TcpProxy {
     from.pause();
     to.once('drain', () => from.resume());
   }
+}
+
+/**
+ * Half-closed or not connected yet, a connection can not be reset: libuv refuses, and Node 20 then never frees the
+ * handle, which makes the process spin for ever in its own clean-up after the last line of the program.
+ */
+function reset(socket: Socket): void {
+  if (socket.writableEnded || socket.connecting) socket.destroy();
+  else socket.resetAndDestroy();
 }
 
 async function listen(port: number): Promise<Server> {

@@ -47,8 +47,8 @@ export class MortalRedis {
       ...(port === undefined ? {} : { port }),
       extraArgs: [
         ...['--appendfsync', this.#mode === 'always' ? 'always' : 'everysec'],
-        // One file from start to end, so that its tail can be told.
-        ...['--auto-aof-rewrite-percentage', '0'],
+        // In mode `loss` one file from start to end, so that its tail can be told.
+        ...(this.#mode === 'loss' ? ['--auto-aof-rewrite-percentage', '0'] : []),
       ],
     });
     if (port !== undefined && server.port !== port)

@@ -10,6 +10,8 @@ export class WorkerProcess {
   readonly owners: string[] = [];
   isReady = false;
   isFrozen = false;
+  /** Its event loop hangs until then, epoch ms. */
+  hangsUntil = 0;
   /** It was told to stop: its end is no accident. */
   isLeaving = false;
   /** What it was told to do at a place that it has not come to yet. */
@@ -21,10 +23,22 @@ export class WorkerProcess {
     this.child = child;
   }
 
+  get isAble(): boolean {
+    const isIdle = this.isFrozen || this.isLeaving || Date.now() < this.hangsUntil;
+    return this.isReady && !isIdle && this.child.isAlive;
+  }
+
   give(order: Order): void {
     this.order = order;
     this.child.send(order);
   }
+}
+
+/** How a worker that was told to stop ended. */
+export interface Departure {
+  /** Null when it had to be killed. */
+  code: number | null;
+  ms: number;
 }
 
 export interface CrewEvents {
@@ -73,22 +87,23 @@ export class Crew {
 
   /** Those that work at the moment. */
   get able(): WorkerProcess[] {
-    return [...this.#workers].filter((one) => one.isReady && !one.isFrozen && !one.isLeaving && one.child.isAlive);
+    return [...this.#workers].filter((one) => one.isAble);
   }
 
   get all(): WorkerProcess[] {
     return [...this.#workers];
   }
 
-  /** SIGTERM, with a new one beside it. @returns the exit code, null when it had to be killed. */
-  async roll(worker: WorkerProcess): Promise<number | null> {
+  /** SIGTERM, with a new one beside it. A supervisor would send SIGKILL after 10 s; this one waits a little longer. */
+  async roll(worker: WorkerProcess): Promise<Departure> {
     worker.isLeaving = true;
     this.start();
+    const from = Date.now();
     worker.child.signal('SIGTERM');
     const timer = setTimeout(() => worker.child.signal('SIGKILL'), 15_000);
-    const { code } = await worker.child.exited;
+    const { code, at } = await worker.child.exited;
     clearTimeout(timer);
-    return code;
+    return { code, ms: at - from };
   }
 
   async close(): Promise<void> {

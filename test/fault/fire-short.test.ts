@@ -11,10 +11,10 @@ interface Result {
   ok: boolean;
   violations: { invariant: number; submission: string; what: string }[];
   settledAfterMs: number | null;
-  counts: { settled: number };
+  counts: { settled: number; outcomes: Record<string, number>; byLoad: Record<string, number> };
   deaths: number;
   struck: Record<string, number>;
-  recovery: { jobs: number; p99Ms: number; abandoned: number };
+  recovery: { redisReachable: { jobs: number }; redisTroubled: { jobs: number }; abandoned: number };
 }
 
 /**
@@ -50,9 +50,15 @@ describe('under fire', { retry: 1 }, () => {
     const { code, output, result } = await fire(['--seed', '1']);
     expect(result.violations, output).toEqual([]);
     expect(result.counts.settled).toBe(300);
-    expect(result.deaths).toBeGreaterThanOrEqual(8);
+    expect(result.deaths).toBeGreaterThanOrEqual(5);
     expect(result.struck['redis-kill']).toBe(1);
-    expect(result.recovery.jobs).toBeGreaterThan(0);
+    const { redisReachable, redisTroubled } = result.recovery;
+    expect(redisReachable.jobs + redisTroubled.jobs).toBeGreaterThan(0);
+    // All three vendors, and the deadlines that were near.
+    expect(Object.keys(result.counts.byLoad)).toEqual(
+      expect.arrayContaining(['url', 'file', 'held', 'ingest', 'role']),
+    );
+    expect(result.counts.outcomes['expired']).toBeGreaterThan(0);
     expect(result.recovery.abandoned).toBe(0);
     expect(code, output).toBe(0);
   }, 130_000);

@@ -1,0 +1,174 @@
+import type { ResendSafety } from '../../src/ports/vendor-adapter.ts';
+
+/** One kind of submission that a run pushes. Every source and label carries the submission's id: the ledger tells whose. */
+export interface Load {
+  name: string;
+  vendor: Vendor;
+  operation: string;
+  /** Of a thousand submissions. */
+  share: number;
+  /** What the adapter declares for it; the checker holds the product to it. */
+  resend: ResendSafety;
+  /** Knowhere's two steps: a job whose upload link was lost can never be begun. */
+  isFile?: boolean;
+  /** The vendor never ends it, and the deadline is near: it must end as `expired`. */
+  deadlineMs?: number;
+  /** Of the account whose key is wrong for a while. */
+  isHeld?: boolean;
+  input(id: string): object;
+}
+
+export const vendors = ['knowhere', 'fini', 'sharely'] as const;
+export type Vendor = (typeof vendors)[number];
+
+/** The account whose key is wrong at first. */
+export const heldAccount = 'locked';
+/** The file that every worker uploads. */
+export const documentFile = 'doc.md';
+/** Longer than any run needs: nothing may end by it. */
+const usualDeadlineMs = 3_600_000;
+const nearDeadlineMs = 12_000;
+
+/** A free text that asks the sandbox for a fault of its job. */
+const workflowFails = '.fault-workflow-ends-as--FAILED';
+
+export const loads: readonly Load[] = [
+  ...knowhereLoads(),
+  {
+    name: 'ingest',
+    vendor: 'fini',
+    operation: 'documents.ingest',
+    share: 75,
+    resend: 'lookup',
+    input: (id) => ({ source: 'web', documentIdsToAdd: [`https://example.com/${id}.html`] }),
+  },
+  {
+    name: 'ingest stalled',
+    vendor: 'fini',
+    operation: 'documents.ingest',
+    share: 10,
+    resend: 'lookup',
+    deadlineMs: nearDeadlineMs,
+    input: (id) => ({
+      source: 'web',
+      documentIdsToAdd: [`https://example.com/${id}.html?sandbox=in-progress-forever`],
+    }),
+  },
+  {
+    name: 'generate',
+    vendor: 'fini',
+    operation: 'knowledge.generate',
+    share: 65,
+    resend: 'none',
+    input: (id) => ({ origin: 'generated', candidateKnowledge: `${id}: refunds take five days.` }),
+  },
+  {
+    name: 'role',
+    vendor: 'sharely',
+    operation: 'role.create',
+    share: 45,
+    resend: 'lookup',
+    input: (id) => ({ name: `Role ${id}`, customerRoleId: id }),
+  },
+  {
+    name: 'role without id',
+    vendor: 'sharely',
+    operation: 'role.create',
+    share: 30,
+    resend: 'none',
+    input: (id) => ({ name: `Role ${id}` }),
+  },
+  {
+    name: 'upsert',
+    vendor: 'sharely',
+    operation: 'role.upsert',
+    share: 40,
+    resend: 'safe',
+    input: (id) => ({ name: `Role ${id}`, customerRoleId: id }),
+  },
+  {
+    name: 'upsert that fails',
+    vendor: 'sharely',
+    operation: 'role.upsert',
+    share: 5,
+    resend: 'safe',
+    input: (id) => ({ name: `Role ${id}`, customerRoleId: id, description: `Editors ${workflowFails}` }),
+  },
+  {
+    name: 'upload',
+    vendor: 'sharely',
+    operation: 'knowledge.upload',
+    share: 25,
+    resend: 'lookup',
+    input: (id) => ({ file: documentFile, title: `Handbook ${id}` }),
+  },
+  {
+    name: 'upload that fails',
+    vendor: 'sharely',
+    operation: 'knowledge.upload',
+    share: 5,
+    resend: 'lookup',
+    input: (id) => ({ file: documentFile, title: `Handbook ${id}`, description: `Policy ${workflowFails}` }),
+  },
+];
+
+function knowhereLoads(): Load[] {
+  const parse = { vendor: 'knowhere', operation: 'parse', resend: 'lookup' } as const;
+  const url = (id: string, query = ''): object => ({
+    sourceType: 'url',
+    sourceUrl: `https://example.com/${id}.pdf${query}`,
+  });
+  return [
+    { ...parse, name: 'url', share: 440, input: (id) => url(id) },
+    // Some callers label the vendor's job themselves.
+    { ...parse, name: 'label', share: 80, input: (id) => ({ ...url(id), dataId: id }) },
+    {
+      ...parse,
+      name: 'file',
+      share: 130,
+      isFile: true,
+      input: (id) => ({ sourceType: 'file', file: documentFile, fileName: `${id}.md` }),
+    },
+    { ...parse, name: 'held', share: 30, isHeld: true, input: (id) => url(id) },
+    { ...parse, name: 'stalled', share: 20, deadlineMs: nearDeadlineMs, input: (id) => url(id, '?sandbox=stall') },
+  ];
+}
+
+const shares = loads.reduce((sum, load) => sum + load.share, 0);
+
+/** @param draw - 0 ≤ draw < 1 */
+export function loadOf(draw: number): Load {
+  let left = draw * shares;
+  for (const load of loads) {
+    left -= load.share;
+    if (left < 0) return load;
+  }
+  throw new Error(`no load for ${draw}`);
+}
+
+export function nameOf(count: number): string {
+  return `s-${String(count).padStart(6, '0')}`;
+}
+
+/** The submission that a text of the vendor's names. */
+export function submissionOf(text: string | null): string | undefined {
+  return text === null ? undefined : /s-\d{6}/.exec(text)?.[0];
+}
+
+/** The job data of a submission: what any BullMQ client would push. */
+export function dataOf(load: Load, id: string, accounts: readonly string[]): object {
+  return {
+    input: load.input(id),
+    ...accountOf(load, id, accounts),
+    poll: { initialDelayMs: 600, factor: 1.6, maxDelayMs: 2_500, deadlineMs: load.deadlineMs ?? usualDeadlineMs },
+    metadata: { id },
+  };
+}
+
+/** Knowhere's list of jobs is searched from ten minutes back: an account's share of a long run must stay searchable. */
+function accountOf(load: Load, id: string, accounts: readonly string[]): { account?: string } {
+  if (load.vendor !== 'knowhere') return {};
+  if (load.isHeld === true) return { account: heldAccount };
+  const account = accounts[Number(id.slice(2)) % accounts.length];
+  return account === undefined ? {} : { account };
+}
