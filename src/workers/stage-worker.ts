@@ -1,5 +1,4 @@
-import type { Queue } from 'bullmq';
-import { DelayedError, Worker, type Job } from 'bullmq';
+import { DelayedError, type Job, type Queue, type Worker } from 'bullmq';
 import { InvalidSubmissionError, toErrorInfo } from '../core/errors.ts';
 import { clip, type Fault } from '../core/json.ts';
 import { backoffMs, clamp, maxTimerMs } from '../core/poll-schedule.ts';
@@ -7,19 +6,19 @@ import { redactText } from '../core/redact.ts';
 import { readCancelRequest, readState, receive, type SubmissionState } from '../core/submission.ts';
 import type { Logger } from '../ports/logger.ts';
 import type { RedisConnection } from '../queues/connection.ts';
+import { readEnqueuedAt } from '../queues/enqueued-at.ts';
 import { isNumberedId, placesOf, pollJobId, reservedIds, submissionIdOf } from '../queues/job-ids.ts';
 import { stageQueue, type Stage } from '../queues/names.ts';
-import { openQueue, openQueueForReading } from '../queues/open-queue.ts';
-import { OpenSubmissions } from '../queues/open-submissions.ts';
-import { knownField, QueueGuard, type MisplacedJob } from '../queues/queue-guard.ts';
+import { openQueue } from '../queues/open-queue.ts';
 import { isRefusedWrite } from '../queues/refused-write.ts';
-import { salvage, type SalvagedJob } from '../queues/submit-job.ts';
+import type { SalvagedJob } from '../queues/submit-job.ts';
 import { CompletionCheck, repairEnd, repairHandOver } from './completion-check.ts';
 import type { Engine, VendorRuntime } from './engine.ts';
+import { QueueUpkeep } from './queue-upkeep.ts';
 import { readRequest, rereadRequest } from './request.ts';
 import { delayAgain, deliverEvent, handOver, removeWhenDone } from './settle.ts';
-import { StrandedSubmissions } from './stranded-submissions.ts';
 import { takeTurn } from './take-turn.ts';
+import { TolerantWorker } from './tolerant-worker.ts';
 import { Turn, TurnLostError, type Move } from './turn.ts';
 
 export interface StageWorkerOptions {
@@ -36,11 +35,6 @@ export interface StageWorkerOptions {
  */
 const lockDurationMs = 5_000;
 const stalledIntervalMs = 1_500;
-const guardIntervalMs = 3_000;
-const overdueToleranceMs = 3_000;
-const sweepIntervalMs = 10_000;
-/** Looking for jobs without a place walks all keys of a queue: once in so many sweeps, five minutes. */
-const orphanSweeps = 30;
 /** How long a poll job may stay without its record before it counts as an orphan. */
 const orphanAfterMs = 600_000;
 /** How long requests may go on after a shutdown began: a submit that is cut off is one whose fate is unknown. */
@@ -62,17 +56,11 @@ export class StageWorker {
   readonly #queue: Queue;
   readonly #pollQueue: Queue;
   readonly #worker: Worker;
-  readonly #guard: QueueGuard;
+  readonly #upkeep: QueueUpkeep;
   readonly #completions: CompletionCheck;
-  readonly #stranded: StrandedSubmissions;
   /** One per turn under way. Not one signal for all: listeners would pile up on it for as long as the process lives. */
   readonly #turns = new Set<AbortController>();
   #isShuttingDown = false;
-  #guarding: Promise<void> | undefined;
-  #sweeps = 0;
-  /** Redis has held this queue's settings since this worker started. */
-  #isKnown = false;
-  #guardTimer: NodeJS.Timeout;
   /** Errors by their message, and when they were last told, epoch ms. */
   readonly #saidAt = new Map<string, number>();
 
@@ -89,19 +77,16 @@ export class StageWorker {
       stage === 'poll' ? this.#queue : openQueue(stageQueue(this.vendorName, 'poll'), connection, prefix);
     for (const queue of new Set([this.#queue, this.#pollQueue])) queue.on('error', (error) => this.#onError(error));
     this.#completions = new CompletionCheck(connection);
-    this.#guard = new QueueGuard(connection, prefix, this.#queueName);
-    this.#stranded = new StrandedSubmissions(
+    this.#upkeep = new QueueUpkeep({
       engine,
-      this.vendorName,
-      new OpenSubmissions(connection, prefix),
-      this.#logger,
-      async (place) => {
-        const queue = openQueueForReading(stageQueue(this.vendorName, place.stage), connection, prefix);
-        // Another worker may have been quicker.
-        await (await queue.getJob(place.jobId))?.retry('completed').catch(() => undefined);
-        await queue.close();
-      },
-    );
+      vendor: this.vendorName,
+      stage,
+      queue: this.#queue,
+      connection,
+      prefix,
+      logger: this.#logger,
+      onError: (error) => this.#onError(error),
+    });
     const keep = { age: options.keepSeconds };
     this.#worker = new TolerantWorker(
       this.#queueName,
@@ -127,13 +112,12 @@ export class StageWorker {
     this.#worker.on('lockRenewalFailed', (ids: string[]) => {
       for (const id of ids) this.#worker.cancelJob(id, 'lock lost');
     });
-    this.#guardTimer = setInterval(() => void this.#keepHealthy(), guardIntervalMs);
   }
 
   /** Starts to take jobs. */
   async start(): Promise<void> {
     await this.#worker.waitUntilReady();
-    await this.#keepHealthy();
+    await this.#upkeep.run();
     void this.#worker.run().catch((error: unknown) => this.#onError(error));
   }
 
@@ -145,13 +129,13 @@ export class StageWorker {
    * Stops taking jobs, lets what runs finish for a while and hands back the rest. Ends within 8 s.
    */
   async close(): Promise<void> {
-    clearInterval(this.#guardTimer);
+    const tidied = this.#upkeep.close();
     const cutOff = setTimeout(() => this.#interruptTurns(), drainMs);
     // A look-up can be repeated at will, so nobody waits for one.
     if (this.stage === 'poll') this.#interruptTurns();
     await this.#worker.close();
     clearTimeout(cutOff);
-    await this.#guarding;
+    await tidied;
     await Promise.all([...new Set([this.#queue, this.#pollQueue])].map((queue) => queue.close()));
   }
 
@@ -166,7 +150,7 @@ export class StageWorker {
     try {
       if (this.stage === 'submit' && reservedIds.has(jobId)) {
         removeWhenDone(job);
-        return await this.#refuseMisplaced({
+        return await this.#upkeep.refuse({
           jobId,
           name: job.name,
           data: JSON.stringify(job.data),
@@ -203,7 +187,7 @@ export class StageWorker {
     const fresh = stored === undefined ? readRequest(this.#engine, this.#vendor, job.name, job.data) : undefined;
     let state = stored;
     if (state === undefined) {
-      const enqueuedAt = sanitiseTimestamp(job.timestamp, now);
+      const enqueuedAt = readEnqueuedAt(job.timestamp, now);
       const holdBackMs = clamp(Number(job.opts.delay ?? 0), 0, maxTimerMs);
       const deadlineMs = fresh?.ok === true ? fresh.request.poll.deadlineMs : 0;
       state = receive(submissionIdOf(this.vendorName, jobId), enqueuedAt, enqueuedAt + holdBackMs + deadlineMs);
@@ -447,90 +431,11 @@ export class StageWorker {
     }
   }
 
-  /** Lifts jobs out of the way whose ids damage the queue, and wakes the queue when it overslept. */
-  async #keepHealthy(): Promise<void> {
-    this.#guarding ??= this.#guardOnce().finally(() => {
-      this.#guarding = undefined;
-    });
-    await this.#guarding;
-  }
-
-  async #guardOnce(): Promise<void> {
-    try {
-      for (const misplaced of await this.#guard.lift()) {
-        if (this.stage === 'submit') await this.#refuseMisplaced(misplaced);
-        await this.#guard.forget(misplaced.jobId);
-      }
-      await this.#keepSettings();
-      await this.#sweep();
-      const overdueMs = await this.#guard.wake(Date.now(), overdueToleranceMs);
-      if (overdueMs > 4 * overdueToleranceMs) this.#logger.warn({ overdueMs }, 'jobs are overdue');
-    } catch (error) {
-      this.#onError(error);
-    }
-  }
-
-  /** Notices that the queue was emptied, and writes its settings, which BullMQ does only when a queue is opened. */
-  async #keepSettings(): Promise<void> {
-    if (!(await this.#guard.isKnown())) {
-      await this.#queue.getBackend().setQueueMeta({ ...this.#queue.metaValues, [knownField]: 1 });
-      if (this.#isKnown) {
-        this.#logger.error(
-          { queue: this.#queueName },
-          'the queue is gone: it was obliterated, or Redis was emptied or came back without its data; what was in it can be pushed again',
-        );
-      }
-    }
-    this.#isKnown = true;
-  }
-
-  /**
-   * Brings back submissions that have no job that will run: jobs that something made `failed`, which nothing of ours
-   * does, and jobs that are in no list. Ends those whose job is gone.
-   */
-  async #sweep(): Promise<void> {
-    if (this.#isShuttingDown || !(await this.#guard.takeSweep(sweepIntervalMs))) return;
-    for (const job of (await this.#queue.getFailed(0, 99)).filter((one) => one !== undefined)) {
-      this.#logger.warn(
-        { jobId: job.id, reason: redactText(clip(job.failedReason ?? '', 300)) },
-        'a failed job is taken up again',
-      );
-      // Another worker may have been quicker.
-      await job.retry('failed').catch(() => undefined);
-    }
-    if (this.stage === 'poll') await this.#stranded.check();
-    this.#sweeps += 1;
-    if (this.#sweeps % orphanSweeps !== 0) return;
-    const restored = await this.#guard.restoreOrphans();
-    if (restored > 0) this.#logger.warn({ restored }, 'jobs without a place in line were put back');
-  }
-
-  async #refuseMisplaced(misplaced: MisplacedJob): Promise<string> {
-    const now = this.#engine.clock.now();
-    let data: unknown = null;
-    try {
-      data = JSON.parse(misplaced.data) as unknown;
-    } catch {
-      // Refused in any case.
-    }
-    const message = `${JSON.stringify(misplaced.jobId)} is a name that BullMQ uses for its own keys; choose another job id`;
-    const error = new InvalidSubmissionError([{ path: 'jobId', message }]).toInfo();
-    const enqueuedAt = sanitiseTimestamp(misplaced.timestamp, now);
-    const state: SubmissionState = {
-      ...receive(misplaced.jobId, enqueuedAt, enqueuedAt),
-      phase: 'settled',
-      // From the job, so that a second delivery says the same.
-      settled: { outcome: 'rejected', error, at: enqueuedAt },
-    };
-    this.#logger.warn({ jobId: misplaced.jobId }, 'a job id that damages the queue was refused');
-    return deliverEvent(this.#engine, this.vendorName, misplaced.name, state, salvage(data, this.#engine.vendorNames));
-  }
-
   #onError(error: unknown): void {
     const said = redactText(error instanceof Error ? error.message : String(error));
     // Which line of which script it was tells nobody anything, and makes one trouble look like many.
     const message = said.replace(/\.? script: [0-9a-f]{40}, on .*$/, '');
-    if (/WRONGTYPE/.test(message)) void this.#keepHealthy();
+    if (/WRONGTYPE/.test(message)) void this.#upkeep.run();
     // BullMQ and ioredis repeat an error at every try; once in five seconds tells as much.
     const now = Date.now();
     if (now - (this.#saidAt.get(message) ?? 0) < 5_000) return;
@@ -538,35 +443,6 @@ export class StageWorker {
     this.#saidAt.set(message, now);
     this.#logger.error({ error: clip(message, 500) }, 'queue error');
   }
-}
-
-/** How long a worker waits after Redis gave it no job but an error. */
-const refusedPauseMs = 1_000;
-
-/** A BullMQ worker that also takes jobs whose data is no JSON, so that they are refused and not taken for ever. */
-class TolerantWorker extends Worker {
-  protected override createJob(data: Parameters<Worker['createJob']>[0], jobId: string): Job {
-    try {
-      return super.createJob(data, jobId);
-    } catch {
-      return super.createJob({ ...data, data: JSON.stringify('this is no JSON') }, jobId);
-    }
-  }
-
-  protected override async moveToActive(token: string, name?: string): Promise<Job> {
-    try {
-      return await super.moveToActive(token, name);
-    } catch (error) {
-      // BullMQ asks again at once: a Redis that is full would be asked thousands of times a second.
-      await this.delay(refusedPauseMs);
-      throw error;
-    }
-  }
-}
-
-/** BullMQ takes a job's time of creation from whoever adds it. */
-function sanitiseTimestamp(timestamp: number, now: number): number {
-  return Number.isFinite(timestamp) && timestamp > 0 && timestamp <= now ? timestamp : now;
 }
 
 function isLockLost(error: unknown): boolean {
