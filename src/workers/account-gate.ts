@@ -78,6 +78,13 @@ export class AccountGate {
       if (!(await this.#board.takeProbe(this.#name, probe, probeMs))) {
         return { admitted: false, until: now + 500 + this.#clock.random() * 1_500, why };
       }
+      // What is known here can be half a second old, and the probe before this one may have failed since.
+      await this.#read();
+      const still = this.#holdOn(scope);
+      if (still === undefined || still.until > this.#clock.now()) {
+        await this.#board.returnProbe(this.#name, probe);
+        return this.admit(scope);
+      }
       this.#inFlight[scope] += 1;
       const admission = { admitted: true, scope, probe } as const;
       const renew = (): void => {

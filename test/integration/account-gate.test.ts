@@ -56,6 +56,18 @@ describe('a held account', () => {
     expect(await first.admit('submit')).toEqual({ admitted: true, scope: 'submit' });
   });
 
+  it('is probed once each time, also by a worker that has not yet heard how the last probe went', async () => {
+    const [first, second] = [worker(), worker()];
+    await hold(first);
+    clock.at += 3_600_000;
+    const probing = await probe(first);
+    expect((await second.admit('submit')).admitted).toBe(false);
+    await first.settle(probing, new AccountHeldError('unauthorized', 'HTTP 401'));
+    expect((await second.admit('submit')).admitted).toBe(false);
+    clock.at += 3_600_000;
+    await second.abandon(await probe(second));
+  });
+
   it.each(['abandon', 'fail'] as const)(
     'keeps the probe of another worker when a frozen one comes back to %s its own',
     async (end) => {
