@@ -12,11 +12,22 @@ afterEach(() => {
   server?.close();
 });
 
-/** Looks for the label `mine` in a job list that answers these pages. */
-async function look(pages: { ids: string[]; total_pages?: number }[]): Promise<ReconcileReply> {
+interface Page {
+  ids: string[];
+  total?: number;
+  total_pages?: number;
+}
+
+/**
+ * Looks for the label `mine` in a job list that answers these pages.
+ * @param again - what its first page is when it is asked for a second time.
+ */
+async function look(pages: Page[], again = pages[0]): Promise<ReconcileReply> {
+  let asked = 0;
   server = createServer((request, response) => {
     const page = Number(new URL(request.url ?? '', 'http://x').searchParams.get('page'));
-    const { ids = [], ...rest } = pages[page - 1] ?? {};
+    asked += 1;
+    const { ids = [], ...rest } = (page === 1 && asked > 1 ? again : pages[page - 1]) ?? {};
     const jobs = ids.map((id) => ({ job_id: id, status: 'running', data_id: id === 'wanted' ? 'mine' : id }));
     response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ jobs, page, ...rest }));
   });
@@ -80,7 +91,23 @@ describe('a lost create in the job list', () => {
         { ids: ['y'], total_pages: 3 },
       ],
     ],
-  ])('proves nothing with %s', async (_name, pages) => {
-    await expect(look(pages)).rejects.toMatchObject({ name: 'VendorContractError' });
+    [
+      'an empty last page',
+      [
+        { ids: full('a'), total_pages: 2 },
+        { ids: [], total_pages: 2 },
+      ],
+    ],
+    [
+      'a last page that knows of none before it',
+      [
+        { ids: full('a'), total: 120, total_pages: 2 },
+        { ids: [], total: 0, total_pages: 0 },
+      ],
+    ],
+    ['fewer rows than it says', [{ ids: ['x'], total: 3, total_pages: 1 }]],
+    ['an empty list that is not empty when asked again', [{ ids: [], total: 0, total_pages: 0 }], { ids: ['x'] }],
+  ])('proves nothing with %s', async (_name, pages: Page[], again?: Page) => {
+    await expect(look(pages, again)).rejects.toMatchObject({ name: 'VendorContractError' });
   });
 });

@@ -209,34 +209,27 @@ async function findInList(context: Context<ParseInput>, intent: Intent): Promise
   const matches: WireJob[] = [];
   let size: number | undefined;
   let unreadable = 0;
+  let seen = 0;
+  let total = 0;
   for (let page = 1, pages = 1; page <= pages; page += 1) {
     if (page > listPages)
       throw new VendorContractError(`the job list has more than ${listPages} pages since the submit`);
-    let reply;
-    try {
-      reply = await context.http.request({
-        method: 'GET',
-        path: 'v1/jobs',
-        query: { page, page_size: pageSize, start_time: new Date(intent.at - clockSkewMs).toISOString() },
-        reply: jobList,
-      });
-    } catch (error) {
-      if (error instanceof VendorRejectedError && [404, 405, 410, 501].includes(error.httpStatus ?? 0)) {
-        return { found: 'unknowable', reason: `the vendor has no job list (${error.httpStatus})` };
-      }
-      throw error;
-    }
-    const { jobs: rows, total_pages: announced } = reply.body;
+    const reply = await readList(context, intent, page);
+    if ('found' in reply) return reply;
+    const { jobs: rows, total_pages: announced } = reply;
+    seen += rows.length;
+    total = Math.max(total, reply.total ?? 0);
     // A server may give smaller pages than asked for; what it says, or its first page, tells.
-    size ??= reply.body.page_size ?? (announced !== undefined && rows.length > 0 ? rows.length : pageSize);
+    size ??= reply.page_size ?? (announced !== undefined && rows.length > 0 ? rows.length : pageSize);
     for (const row of rows) {
       const parsed = wireJob.safeParse(row);
       if (parsed.success && parsed.data.data_id === dataId) matches.push(parsed.data);
       else if (!parsed.success && mayCarry(row, dataId)) unreadable += 1;
     }
     pages = Math.max(pages, announced ?? (rows.length < size ? page : page + 1));
-    // An absence counts only where all was seen: a page that comes short or empty before the last is a fault.
-    if (page < pages && rows.length < size && matches.length === 0) {
+    // An absence counts only where all was seen: a page that comes short before the last, or empty, is a fault.
+    const isShort = page < pages ? rows.length < size : page > 1 && rows.length === 0 && announced !== undefined;
+    if (isShort && matches.length === 0) {
       throw new VendorContractError(
         `page ${page} of ${pages} of the job list has ${rows.length} rows instead of ${size}`,
       );
@@ -254,7 +247,35 @@ async function findInList(context: Context<ParseInput>, intent: Intent): Promise
     return { found: { jobs: [toRef(wire.job_id, wire.status, undefined)] } };
   }
   if (unreadable > 0) throw new VendorContractError(`${unreadable} rows of the job list can not be read`);
+  if (seen < total) throw new VendorContractError(`the job list has ${seen} rows, and says ${total}`);
+  if (seen === 0) {
+    // The list is empty on a fault, and nothing tells that from the truth. So it has to say so twice.
+    const again = await readList(context, intent, 1);
+    if ('found' in again) return again;
+    if (again.jobs.length > 0) throw new VendorContractError('the job list was empty, and is not when asked again');
+  }
   return { found: 'absent' };
+}
+
+async function readList(
+  context: Context<ParseInput>,
+  intent: Intent,
+  page: number,
+): Promise<z.output<typeof jobList> | { found: 'unknowable'; reason: string }> {
+  try {
+    const { body } = await context.http.request({
+      method: 'GET',
+      path: 'v1/jobs',
+      query: { page, page_size: pageSize, start_time: new Date(intent.at - clockSkewMs).toISOString() },
+      reply: jobList,
+    });
+    return body;
+  } catch (error) {
+    if (error instanceof VendorRejectedError && [404, 405, 410, 501].includes(error.httpStatus ?? 0)) {
+      return { found: 'unknowable', reason: `the vendor has no job list (${error.httpStatus})` };
+    }
+    throw error;
+  }
 }
 
 /** Could a row that makes no sense be the job that we look for? Only a label that is another's says no. */

@@ -70,6 +70,7 @@ export const jobLabel = z.object({ data_id: z.string().nullable().optional() });
 
 export const jobList = z.object({
   jobs: z.array(z.unknown()),
+  total: optional(z.number().int().min(0)),
   total_pages: optional(z.number().int().min(0)),
   page_size: optional(z.number().int().positive()),
 });
