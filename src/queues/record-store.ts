@@ -103,7 +103,8 @@ export class RecordStore {
   /**
    * Gives a poll job its record, once: the hand-over from the submit stage. Takes the log and a cancel that came
    * meanwhile along. Whoever comes second changes nothing.
-   * @returns `begun` or `begun-canceled` by this call, `present` when it had a record, `missing` when there is no job.
+   * @returns `begun` or `begun-canceled` by this call, `present` when it had a record, `over` when the submission was
+   * settled at the submit stage meanwhile, `missing` when there is no job.
    */
   async begin(
     poll: JobAddress,
@@ -111,7 +112,7 @@ export class RecordStore {
     state: SubmissionState,
     line: string,
     open: OpenNote,
-  ): Promise<'begun' | 'begun-canceled' | 'present' | 'missing'> {
+  ): Promise<'begun' | 'begun-canceled' | 'present' | 'over' | 'missing'> {
     const code = await this.#redis.jobferryBegin(
       this.#jobKey(poll),
       this.#key(poll, ':logs'),
@@ -124,7 +125,8 @@ export class RecordStore {
       open.submissionId,
       open.note === null ? '' : JSON.stringify(open.note),
     );
-    return ({ 2: 'begun-canceled', 1: 'begun', 0: 'present' } as const)[code as 0 | 1 | 2] ?? 'missing';
+    const results = { 3: 'over', 2: 'begun-canceled', 1: 'begun', 0: 'present' } as const;
+    return results[code as 0 | 1 | 2 | 3] ?? 'missing';
   }
 
   /**
@@ -217,6 +219,8 @@ return redis.call('HGET', KEYS[1], '${cancelField}')`,
 if redis.call('EXISTS', KEYS[1]) == 0 then return -1 end
 local progress = redis.call('HGET', KEYS[1], 'progress')
 if progress and string.sub(progress, 1, 4) == '{"v"' then return 0 end
+local before = redis.call('HGET', KEYS[3], 'progress')
+if before and string.find(before, '"settled":', 1, true) then return 3 end
 redis.call('HSET', KEYS[1], 'progress', ARGV[1])
 for _, line in ipairs(redis.call('LRANGE', KEYS[4], 0, -1)) do append(KEYS[2], line, ARGV[3]) end
 append(KEYS[2], ARGV[2], ARGV[3])

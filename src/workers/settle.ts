@@ -82,6 +82,14 @@ export async function handOver(
         'the submission was handed over before; the first acceptance stands',
       );
       break;
+    case 'over':
+      // This worker stood still for longer than others waited. One outcome was told, and it stands.
+      turn.logger.warn(
+        { vendorJobIds: state.jobs.map((one) => one.id) },
+        'the submission ended before its acceptance came; the vendor works on what nobody waits for',
+      );
+      await pollJob.remove().catch(() => undefined);
+      return 'over';
     case 'missing':
       throw new Error(`poll job ${turn.pollAddress.jobId} vanished while it was handed over`);
   }
