@@ -3,11 +3,20 @@ import { lateness } from './benchmarks/lateness.ts';
 import { memory } from './benchmarks/memory.ts';
 import { profile } from './benchmarks/profile.ts';
 import { roundTrips } from './benchmarks/round-trips.ts';
+import { protectionsCost } from './benchmarks/protections.ts';
 import { workerMemory } from './benchmarks/worker-memory.ts';
 import { buildChildren } from './lib/build.ts';
-import { quoteInDocs, writeReport, type Benchmark } from './lib/report.ts';
+import { quoteInDocs, withConditions, writeReport, type Benchmark } from './lib/report.ts';
 
-const benchmarks: readonly Benchmark[] = [lifecycles, memory, roundTrips, lateness, workerMemory, profile];
+const benchmarks: readonly Benchmark[] = [
+  lifecycles,
+  protectionsCost,
+  memory,
+  roundTrips,
+  lateness,
+  workerMemory,
+  profile,
+];
 
 const given = process.argv.slice(2);
 const quick = given.includes('--quick');
@@ -21,12 +30,20 @@ if (unknown.length > 0) {
   process.exit(64);
 }
 
-const compiled = buildChildren();
-for (const benchmark of benchmarks) {
-  if (names.length > 0 && !names.includes(benchmark.name)) continue;
+const build = buildChildren();
+try {
+  for (const benchmark of benchmarks) {
+    if (names.length === 0 || names.includes(benchmark.name)) await runOne(benchmark);
+  }
+} finally {
+  build.remove();
+}
+
+async function runOne(benchmark: Benchmark): Promise<void> {
   const startedAt = performance.now();
   console.log(`${benchmark.name} …`);
-  const report = await benchmark.run({ quick, compiled, say: (line) => console.log(`  ${line}`) });
+  const found = await benchmark.run({ quick, compiled: build.child, say: (line) => console.log(`  ${line}`) });
+  const report = { ...found, headline: withConditions(found.headline) };
   const seconds = (performance.now() - startedAt) / 1_000;
   writeReport(benchmark.name, report, quick, seconds);
   if (!quick) quoteInDocs(benchmark.name, report);

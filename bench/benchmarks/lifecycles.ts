@@ -1,6 +1,6 @@
 import { Arena, concurrency, titles, type Kind } from '../lib/arena.ts';
-import { payload } from '../lib/payloads.ts';
 import type { Benchmark, Report, RunOptions } from '../lib/report.ts';
+import { measureRound, type Round } from '../lib/round.ts';
 import { round, summarise, type Summary } from '../lib/stats.ts';
 import { barChart, type Color } from '../lib/svg.ts';
 
@@ -9,12 +9,6 @@ const kinds: readonly Kind[] = ['jobferry', 'bullmq', 'bullmq-fetch'];
 const pictured: readonly Kind[] = ['jobferry', 'bullmq-fetch', 'bullmq'];
 const colors: Readonly<Record<Kind, Color>> = { jobferry: 'a', bullmq: 'b', 'bullmq-fetch': 'c' };
 const looks = 3;
-
-interface Round {
-  perSecond: number;
-  workerCpuMs: number;
-  redisCpuMs: number;
-}
 
 /** Whole submissions per second: taken from the submit queue, submitted, looked up three times, event delivered. */
 export const lifecycles: Benchmark = {
@@ -32,28 +26,10 @@ export const lifecycles: Benchmark = {
         for (let turn = 0; turn < contestants.length; turn += 1) {
           const contestant = contestants[(turn + number) % contestants.length];
           if (contestant === undefined) continue;
-          await contestant.setLooks(looks);
-          const before = await contestant.eventCount();
-          const [workerCpu, redisCpu] = [await contestant.worker.ask<number>('cpu'), await arena.serverCpu()];
-          const startedAt = performance.now();
-          await contestant.submit(`r${number}`, settings.submissions, (index) => payload(index, settings.payloadBytes));
-          await contestant.eventsReach(before + settings.submissions);
-          const seconds = (performance.now() - startedAt) / 1_000;
-          const { creates, lookUps } = await arena.vendor.ask<{ creates: number; lookUps: number }>('counts');
-          if (
-            contestant.kind !== 'bullmq' &&
-            (creates !== settings.submissions || lookUps !== settings.submissions * looks)
-          ) {
-            throw new Error(`${contestant.kind} made ${creates} creates and ${lookUps} look-ups`);
-          }
+          const one = await measureRound(arena, contestant, `r${number}`, settings);
           if (number === 0) continue;
-          const perLifecycle = 1_000 / settings.submissions;
-          rounds.get(contestant.kind)?.push({
-            perSecond: settings.submissions / seconds,
-            workerCpuMs: ((await contestant.worker.ask<number>('cpu')) - workerCpu) * perLifecycle,
-            redisCpuMs: ((await arena.serverCpu()) - redisCpu) * perLifecycle,
-          });
-          say(`round ${number} ${contestant.kind}: ${Math.round(settings.submissions / seconds)} lifecycles/s`);
+          rounds.get(contestant.kind)?.push(one);
+          say(`round ${number} ${contestant.kind}: ${Math.round(one.perSecond)} lifecycles/s`);
         }
       }
       return await report(arena, rounds, settings);

@@ -7,14 +7,19 @@ import { loadConfig } from '../../src/config/load-config.ts';
 import { parseRedisUrl } from '../../src/queues/connection.ts';
 import { adapters } from '../../src/vendors/catalogue.ts';
 import { serve } from '../lib/serve.ts';
+import { takeOut } from '../lib/without.ts';
 import { countCommands, cpuSeconds, memoryAfterCollection, type WorkerStart } from '../lib/worker-life.ts';
 
 const commands = process.env['BENCH_COUNT_COMMANDS'] === '1' ? countCommands() : undefined;
 let workers: RunningWorkers | undefined;
 let folder = '';
+let isPrepared = false;
 
 serve({
   async start(given: WorkerStart) {
+    // What is taken out is taken out of this process for good.
+    if (!isPrepared) takeOut(given.without);
+    isPrepared = true;
     folder = mkdtempSync(path.join(tmpdir(), 'jobferry-bench-'));
     const loaded = loadConfig(
       {

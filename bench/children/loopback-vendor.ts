@@ -11,6 +11,8 @@ let isRecording = false;
 let creates = 0;
 let lookUps = 0;
 let looks = new Map<string, number>();
+/** What is done stays done, also for a worker that asks once more. */
+let done = new Set<string>();
 /** Job id and epoch ms, one after the other. */
 let arrivals: (string | number)[] = [];
 
@@ -31,8 +33,9 @@ const server = createServer((request, response) => {
   if (isRecording) arrivals.push(id, now);
   lookUps += 1;
   const seen = (looks.get(id) ?? 0) + 1;
-  if (seen >= looksUntilDone) {
+  if (seen >= looksUntilDone || done.has(id)) {
     looks.delete(id);
+    done.add(id);
     send(response, {
       job_id: id,
       status: 'done',
@@ -74,6 +77,7 @@ serve({
     creates = 0;
     lookUps = 0;
     looks = new Map();
+    done = new Set();
     arrivals = [];
   },
   counts: () => ({ creates, lookUps }),

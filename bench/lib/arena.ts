@@ -5,9 +5,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Queue } from 'bullmq';
 import { Redis } from 'ioredis';
 import { startEmbeddedRedis, type EmbeddedRedis } from '../../src/embedded-redis/index.ts';
-import { projectDir } from './build.ts';
+import { projectDir } from '../../scripts/transpile.ts';
 import { Child } from './child.ts';
 import type { SubmitData } from './payloads.ts';
+import type { Protection } from './without.ts';
 import type { WorkerStart } from './worker-life.ts';
 
 export type Kind = 'jobferry' | 'bullmq' | 'bullmq-fetch';
@@ -61,18 +62,21 @@ export class Arena {
     return new Arena(server, dir, vendor, await vendor.ask<string>('listen'), options);
   }
 
-  async contestant(kind: Kind): Promise<Contestant> {
+  /** @param special - a jobferry that lacks some of its protections, under a name of its own. */
+  async contestant(kind: Kind, special?: { name: string; without: readonly Protection[] }): Promise<Contestant> {
+    const name = special?.name ?? kind;
     const { compiled, workerArgs, workerEnv } = this.#options;
     const child = new Child(compiled(kind === 'jobferry' ? 'jobferry-worker' : 'plain-worker'), {
       ...(workerArgs === undefined ? {} : { nodeArgs: workerArgs }),
       ...(workerEnv === undefined ? {} : { env: workerEnv }),
     });
-    const contestant = new Contestant(this, kind, child, {
+    const contestant = new Contestant(this, kind, name, child, {
       redisUrl: this.url,
-      prefix: `{${kind}}`,
+      prefix: `{${name}}`,
       vendorUrl: this.vendorUrl,
       submitConcurrency: this.#options.submitConcurrency ?? concurrency.submit,
       pollConcurrency: this.#options.pollConcurrency ?? concurrency.poll,
+      without: special?.without ?? [],
     });
     this.#contestants.push(contestant);
     return contestant;
@@ -111,6 +115,7 @@ export class Arena {
 /** One engine: the queues that it works on, and its worker process. */
 export class Contestant {
   readonly kind: Kind;
+  readonly name: string;
   readonly worker: Child;
   readonly prefix: string;
   readonly #arena: Arena;
@@ -119,9 +124,10 @@ export class Contestant {
   #isRunning = false;
   #hasEnded = false;
 
-  constructor(arena: Arena, kind: Kind, worker: Child, start: WorkerStart) {
+  constructor(arena: Arena, kind: Kind, name: string, worker: Child, start: WorkerStart) {
     this.#arena = arena;
     this.kind = kind;
+    this.name = name;
     this.worker = worker;
     this.prefix = start.prefix;
     this.#start = start;
@@ -177,7 +183,7 @@ export class Contestant {
     for (;;) {
       const there = await this.eventCount();
       if (there >= count) return;
-      if (Date.now() > end) throw new Error(`${this.kind}: ${there} of ${count} events within ${timeoutMs} ms`);
+      if (Date.now() > end) throw new Error(`${this.name}: ${there} of ${count} events within ${timeoutMs} ms`);
       await sleep(10);
     }
   }
@@ -193,7 +199,7 @@ export class Contestant {
         redis.llen(this.key('knowhere.submit', 'active')),
       ]);
       if (delayed >= count && active === 0 && submits === 0) return;
-      if (Date.now() > end) throw new Error(`${this.kind}: ${delayed} of ${count} waiting within ${timeoutMs} ms`);
+      if (Date.now() > end) throw new Error(`${this.name}: ${delayed} of ${count} waiting within ${timeoutMs} ms`);
       await sleep(20);
     }
   }
@@ -204,7 +210,7 @@ export class Contestant {
     for (;;) {
       const { lookUps } = await this.#arena.vendor.ask<{ lookUps: number }>('counts');
       if (lookUps >= count) return;
-      if (Date.now() > end) throw new Error(`${this.kind}: ${lookUps} of ${count} look-ups within ${timeoutMs} ms`);
+      if (Date.now() > end) throw new Error(`${this.name}: ${lookUps} of ${count} look-ups within ${timeoutMs} ms`);
       await sleep(50);
     }
   }

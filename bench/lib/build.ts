@@ -1,35 +1,45 @@
-import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
-import ts from 'typescript';
+import { projectDir, transpile } from '../../scripts/transpile.ts';
 
-export const projectDir = fileURLToPath(new URL('../../', import.meta.url));
-const outDir = path.join(projectDir, '.jobferry', 'bench-build');
+const buildsDir = path.join(projectDir, '.jobferry');
+const namePattern = /^bench-build-(\d+)$/;
+
+export interface Build {
+  /** The compiled child of that name. */
+  child: (name: string) => string;
+  remove: () => void;
+}
 
 /**
- * Compiles the sources and the child processes as a release would be compiled. A loader that compiles on the fly wraps
- * functions to keep their names and maps every stack, and both would be measured too.
- * @returns the path of a compiled child by its name.
+ * Compiles the sources and the child processes: a loader that compiles on the fly would be measured too. Into a folder
+ * of its own per run, so that two runs do not disturb each other.
  */
-export function buildChildren(): (name: string) => string {
-  rmSync(outDir, { recursive: true, force: true });
-  for (const folder of ['src', 'bench/lib', 'bench/children']) {
-    for (const entry of readdirSync(path.join(projectDir, folder), { recursive: true, withFileTypes: true })) {
-      if (!entry.isFile() || !entry.name.endsWith('.ts')) continue;
-      const file = path.join(entry.parentPath, entry.name);
-      const { outputText } = ts.transpileModule(readFileSync(file, 'utf8'), {
-        fileName: file,
-        compilerOptions: {
-          target: ts.ScriptTarget.ES2023,
-          module: ts.ModuleKind.ESNext,
-          verbatimModuleSyntax: true,
-          rewriteRelativeImportExtensions: true,
-        },
-      });
-      const target = path.join(outDir, path.relative(projectDir, file)).replace(/\.ts$/, '.js');
-      mkdirSync(path.dirname(target), { recursive: true });
-      writeFileSync(target, outputText);
-    }
+export function buildChildren(): Build {
+  removeAbandoned();
+  const outDir = path.join(buildsDir, `bench-build-${process.pid}`);
+  transpile(['src', 'bench/lib', 'bench/children'], outDir);
+  return {
+    child: (name) => path.join(outDir, 'bench', 'children', `${name}.js`),
+    remove: () => rmSync(outDir, { recursive: true, force: true }),
+  };
+}
+
+/** A run that was interrupted leaves its folder behind. */
+function removeAbandoned(): void {
+  mkdirSync(buildsDir, { recursive: true });
+  for (const name of readdirSync(buildsDir)) {
+    const pid = namePattern.exec(name)?.[1];
+    if (pid !== undefined && !isAlive(Number(pid)))
+      rmSync(path.join(buildsDir, name), { recursive: true, force: true });
   }
-  return (name) => path.join(outDir, 'bench', 'children', `${name}.js`);
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
 }

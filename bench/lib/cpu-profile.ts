@@ -70,7 +70,7 @@ function areaOf(url: string, functionName: string): string {
   if (functionName === '(program)') return 'native code of node';
   const inPackage = /node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(url)?.[1];
   if (inPackage !== undefined) return inPackage;
-  const room = /bench-build\/src\/([^/]+)/.exec(url)?.[1];
+  const room = /bench-build-\d+\/src\/([^/]+)/.exec(url)?.[1];
   if (room !== undefined) return `jobferry ${room}`;
   if (url.startsWith('node:internal/deps/undici')) return 'fetch (undici of node)';
   if (/^node:(net|internal\/(stream|net|timers|js_stream))/.test(url)) return 'sockets and streams of node';

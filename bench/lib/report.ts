@@ -1,8 +1,8 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { cpus, totalmem } from 'node:os';
+import { cpus, loadavg, totalmem } from 'node:os';
 import path from 'node:path';
-import { projectDir } from './build.ts';
+import { projectDir } from '../../scripts/transpile.ts';
 
 export interface Benchmark {
   name: string;
@@ -27,6 +27,20 @@ export interface Report {
   ok: boolean;
 }
 
+/** What others did on the machine before anything of ours ran. */
+const loadBefore = loadavg()[0] ?? 0;
+const busyLoadPerCore = 0.25;
+
+/** Says on the page what nobody could know later: that a neighbour may have slowed things down. */
+export function withConditions(headline: readonly string[]): string[] {
+  const cores = cpus().length;
+  if (loadBefore / cores < busyLoadPerCore) return [...headline];
+  return [
+    ...headline,
+    `taken on a machine that was busy with other work: load ${loadBefore.toFixed(1)} on ${cores} cores`,
+  ];
+}
+
 const resultsDir = path.join(projectDir, 'bench', 'results');
 
 export function writeReport(name: string, report: Report, quick: boolean, seconds: number): void {
@@ -39,7 +53,7 @@ export function writeReport(name: string, report: Report, quick: boolean, second
     headline,
     measuredAt: new Date().toISOString(),
     seconds: Math.round(seconds),
-    machine: machine(),
+    machine: { ...machine(), loadBefore },
     versions: { ...versions(), redis },
     settings,
     numbers,

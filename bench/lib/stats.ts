@@ -27,6 +27,21 @@ export function summarise(rounds: readonly number[], digits = 1): Summary {
   };
 }
 
+/** For many short rounds on a machine with neighbours: the middle half, which a disturbance now and then leaves alone. */
+export interface Spread {
+  median: number;
+  quartiles: [low: number, high: number];
+  rounds: number[];
+}
+
+export function spread(rounds: readonly number[], digits: number): Spread {
+  return {
+    median: round(median(rounds), digits),
+    quartiles: [round(percentile(rounds, 0.25), digits), round(percentile(rounds, 0.75), digits)],
+    rounds: rounds.map((value) => round(value, digits)),
+  };
+}
+
 export function round(value: number, digits: number): number {
   return Number(value.toFixed(digits));
 }

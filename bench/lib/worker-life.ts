@@ -1,4 +1,5 @@
 import { Redis } from 'ioredis';
+import type { Protection } from './without.ts';
 
 export interface WorkerStart {
   redisUrl: string;
@@ -6,6 +7,8 @@ export interface WorkerStart {
   vendorUrl: string;
   submitConcurrency: number;
   pollConcurrency: number;
+  /** What a jobferry worker is to do without. */
+  without: readonly Protection[];
 }
 
 /**

@@ -1,7 +1,7 @@
 import { readdirSync, statSync, truncateSync } from 'node:fs';
 import path from 'node:path';
 import { startEmbeddedRedis, type EmbeddedRedis } from '../../src/embedded-redis/index.ts';
-import { projectDir } from './build.ts';
+import { projectDir } from '../../scripts/transpile.ts';
 
 /**
  * - `always`: what Redis has confirmed is on disk; a kill loses nothing.

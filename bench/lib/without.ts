@@ -1,0 +1,157 @@
+import { Queue, Worker, type Job } from 'bullmq';
+import { Redis } from 'ioredis';
+import type { SubmissionState } from '../../src/core/submission.ts';
+import { QueueGuard } from '../../src/queues/queue-guard.ts';
+import { RecordStore } from '../../src/queues/record-store.ts';
+import { AccountGate } from '../../src/workers/account-gate.ts';
+
+/**
+ * Takes protections out of the engine, to see what each costs. Nothing in the product can be switched off, and nothing
+ * should be: this wraps its parts from outside, in a benchmark's worker process, before the engine is built.
+ */
+
+export const meanings = {
+  intent: 'the record that is saved before the vendor is called',
+  acceptance: 'the vendor’s answer, saved before what the vendor still needs is prepared',
+  fence: 'saves that happen only while the lock is held, and not over a cancel',
+  'hand-over': 'the poll job gets its record in a write of its own, which only the first acceptance makes',
+  outcome: 'the outcome that is saved before its event is sent',
+  cancel: 'cancel requests that came while a worker held the job are read back after each poll',
+  list: 'the list of submissions under way, which shows whose job was removed from outside',
+  log: 'the submission’s own log of its steps',
+  gate: 'throttles and holds of the account, shared by all workers',
+  upkeep: 'repair of damaged queues, short locks and the frequent check for stalled jobs',
+} as const;
+export type Protection = keyof typeof meanings;
+export const protections = Object.keys(meanings) as readonly Protection[];
+
+/** To be called before any worker or connection is created. */
+export function takeOut(given: readonly Protection[]): void {
+  if (given.length === 0) return;
+  const out = new Set(given);
+  replaceScripts(out);
+  replaceStore(out);
+  if (out.has('hand-over')) handOverInOneAdd();
+  if (out.has('gate')) openGates();
+  if (out.has('upkeep')) neglectQueues();
+}
+
+/** The lines of the engine's scripts that are a protection; the rest of each script stays as it is. */
+const lines: Readonly<Partial<Record<Protection, Readonly<Record<string, readonly RegExp[]>>>>> = {
+  fence: {
+    jobferrySave: [
+      /^if redis\.call\('EXISTS', KEYS\[1\]\) == 0 .*$/m,
+      /^if redis\.call\('GET', KEYS\[2\]\) .*$/m,
+      /^local cancel = .*\nif ARGV\[5\] == '1' then\n(?: {2}.*\n)+end$/m,
+    ],
+  },
+  cancel: { jobferryNote: [/^return redis\.call\('HGET', KEYS\[1\], 'jobferry\.cancel'\)$/m] },
+  list: { jobferrySave: [/^list\(.*$/m], jobferryBegin: [/^list\(.*$/m] },
+};
+
+function replaceScripts(out: ReadonlySet<Protection>): void {
+  type Define = (this: Redis, name: string, definition: { lua: string; numberOfKeys?: number }) => void;
+  const prototype = Redis.prototype as unknown as { defineCommand: Define };
+  const { defineCommand } = prototype;
+  prototype.defineCommand = function (name, definition) {
+    const doomed = [...out].flatMap((protection) => lines[protection]?.[name] ?? []);
+    const lua = doomed.reduce((script, line) => cut(name, script, line), definition.lua);
+    defineCommand.call(this, name, { ...definition, lua });
+  };
+}
+
+/** A script that was rewritten must not be measured as if it lacked what is still in it. */
+function cut(name: string, script: string, line: RegExp): string {
+  if (!line.test(script))
+    throw new Error(`${name} has no line like ${line.source}: bench/lib/without.ts is out of date`);
+  return script.replace(line, '');
+}
+
+type Method<Name extends 'save' | 'note' | 'begin'> = (
+  this: RecordStore,
+  ...given: Parameters<RecordStore[Name]>
+) => ReturnType<RecordStore[Name]>;
+
+/** What a save on the way into a phase is for. */
+const savedAt: Readonly<Partial<Record<SubmissionState['phase'], Protection>>> = {
+  intended: 'intent',
+  accepted: 'acceptance',
+  settled: 'outcome',
+};
+
+function replaceStore(out: ReadonlySet<Protection>): void {
+  const store = RecordStore.prototype as { save: Method<'save'>; note: Method<'note'>; begin: Method<'begin'> };
+  const { save, note, begin } = store;
+  store.save = function (...given) {
+    const saved = savedAt[given[2].phase];
+    if (saved !== undefined && out.has(saved)) return Promise.resolve({ kind: 'saved' });
+    if (out.has('log')) given[3] = undefined;
+    return save.apply(this, given);
+  };
+  store.note = function (...given) {
+    // Without either there is nothing to write and nothing to read.
+    if (out.has('log') && out.has('cancel')) return Promise.resolve(undefined);
+    if (out.has('log')) given[1] = undefined;
+    return note.apply(this, given);
+  };
+  store.begin = function (...given) {
+    if (out.has('log')) given[3] = '';
+    return begin.apply(this, given);
+  };
+}
+
+/**
+ * What one would write in plain BullMQ: the poll job is added with what it has to know in its data. The record is moved
+ * to where the engine looks for it when the job is taken; from the first poll on it is in its place anyway.
+ */
+function handOverInOneAdd(): void {
+  const waiting = new Map<string, (record: SubmissionState) => Promise<Job>>();
+  type Add = (this: Queue, ...given: Parameters<Queue['add']>) => Promise<Job | undefined>;
+  const queue = Queue.prototype as unknown as { add: Add };
+  const { add } = queue;
+  queue.add = function (name, data, options) {
+    if (!this.name.endsWith('.poll')) return add.call(this, name, data, options);
+    waiting.set(
+      options?.jobId ?? '',
+      (record) => add.call(this, name, { ...(data as object), record }, options) as Promise<Job>,
+    );
+    return Promise.resolve(undefined);
+  };
+  const store = RecordStore.prototype as { begin: Method<'begin'> };
+  store.begin = async function (...[poll, , state]) {
+    await waiting.get(poll.jobId)?.(state);
+    waiting.delete(poll.jobId);
+    return 'begun';
+  };
+  type Create = (this: Worker, ...given: unknown[]) => Job<{ record?: SubmissionState }>;
+  const worker = Worker.prototype as unknown as { createJob: Create };
+  const { createJob } = worker;
+  worker.createJob = function (...given) {
+    const job = createJob.apply(this, given);
+    if (job.progress === 0 && job.data.record !== undefined) job.progress = job.data.record;
+    return job;
+  };
+}
+
+function openGates(): void {
+  const gate = AccountGate.prototype;
+  gate.admit = (scope) => Promise.resolve({ admitted: true, scope });
+  gate.settle = () => Promise.resolve();
+  gate.abandon = () => Promise.resolve();
+  gate.onLimits = () => Promise.resolve();
+}
+
+/** BullMQ's own lock and stalled check at their defaults, and nothing beside them. */
+function neglectQueues(): void {
+  const guard = QueueGuard.prototype;
+  guard.lift = () => Promise.resolve([]);
+  guard.takeSweep = () => Promise.resolve(false);
+  guard.wake = () => Promise.resolve(0);
+  type Create = (this: Worker) => void;
+  const worker = Worker.prototype as unknown as { createLockManager: Create };
+  const { createLockManager } = worker;
+  worker.createLockManager = function () {
+    Object.assign(this.opts, { lockDuration: 30_000, lockRenewTime: 15_000, stalledInterval: 30_000 });
+    createLockManager.call(this);
+  };
+}
