@@ -35,7 +35,7 @@ export interface ReconcileOptions {
   absenceMs: number;
   /** How long a request of a worker that died may still be under way, ms. */
   inFlightMs: number;
-  /** Submits of one request before it is given up as `unconfirmed`. */
+  /** Submits of one request, of unknown fate and then absent, before it is given up as `unconfirmed`. */
   maxAttempts: number;
 }
 

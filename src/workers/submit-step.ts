@@ -9,6 +9,11 @@ import { isOver, type ErrorInfo, type Resolution, type VendorJob } from '../core
 import type { ReconcileReply, ResendSafety, SubmitReply, VendorRef } from '../ports/vendor-adapter.ts';
 import { TurnLostError, type Move, type Turn } from './turn.ts';
 
+/**
+ * Waits before a submit that was found to be absent is sent again, in times of what makes absence sure (35 s). Few submits
+ * have to outlast an outage in which submits fail and look-ups answer, because each may be one that nobody can see.
+ */
+const resendRests = [0, 0.5, 5, 30];
 /** From the intent to the request, ms: less than a lock lives, so that nobody else has the submission yet. */
 const sendWithinMs = 4_000;
 
@@ -255,12 +260,15 @@ async function resend(turn: Turn, why: string): Promise<Move | undefined> {
   const { state, engine } = turn;
   const doubts = (state.doubts ?? 0) + 1;
   state.doubts = doubts;
-  if (doubts >= engine.reconcile.maxAttempts)
+  // Where repeating has the same effect, an outage may last as long as the deadline allows.
+  const isSafe = safetyOf(turn) === 'safe';
+  if (!isSafe && doubts >= engine.reconcile.maxAttempts)
     return unconfirmed(turn, `given up after ${doubts} submits of unknown fate`);
   enter(state, 'received');
   delete state.reconciliation;
   turn.logger.warn({ doubts, why }, 'submit is sent again');
-  const at = Math.min(turn.now() + backoffMs(doubts, turn.random()), state.deadlineAt);
+  const restMs = isSafe ? 0 : engine.reconcile.absenceMs * (resendRests[doubts - 1] ?? 0);
+  const at = Math.min(turn.now() + Math.max(backoffMs(doubts, turn.random()), restMs), state.deadlineAt);
   return { kind: 'again', at, line: `sending again: ${why}` };
 }
 
@@ -301,7 +309,8 @@ async function unconfirmed(turn: Turn, why: string): Promise<Move | undefined> {
   return { kind: 'again', at: state.deadlineAt, ...(isNews ? { line } : {}) };
 }
 
-async function settleUnconfirmed(turn: Turn, why: string): Promise<Move | undefined> {
+/** Ends what nobody can tell the fate of. */
+export async function settleUnconfirmed(turn: Turn, why: string): Promise<Move | undefined> {
   const cause = turn.state.lastError;
   return giveUp(turn, 'unconfirmed', {
     code: 'submit_ambiguous',
@@ -418,7 +427,7 @@ async function isHandedOver(turn: Turn): Promise<boolean> {
   return record?.startsWith('{"v"') === true;
 }
 
-function safetyOf(turn: Turn): ResendSafety {
+export function safetyOf(turn: Turn): ResendSafety {
   const { operation, input, account } = turn.request;
   return typeof operation.resend === 'function' ? operation.resend(input, account.account) : operation.resend;
 }

@@ -1,6 +1,6 @@
 import { describeDuration } from '../core/describe.ts';
 import { confirmStep, pollStep } from './poll-step.ts';
-import { prepareStep, submitStep } from './submit-step.ts';
+import { prepareStep, safetyOf, settleUnconfirmed, submitStep } from './submit-step.ts';
 import type { Move, Turn } from './turn.ts';
 
 /** A turn that advances this often without coming to a move is going in circles. */
@@ -58,6 +58,9 @@ async function endEarly(turn: Turn): Promise<Move | undefined> {
   switch (state.phase) {
     case 'received':
     case 'accepted':
+      // Sent, and nobody knows what became of it: it was to be repeated.
+      if (state.phase === 'received' && state.doubts !== undefined && safetyOf(turn) === 'safe')
+        return settleUnconfirmed(turn, `the deadline of ${allowed} passed before the vendor answered`);
       return turn.settle('expired', {
         code: 'deadline_exceeded',
         message: `${state.jobs.length === 0 ? 'not sent to the vendor' : 'not ready at the vendor'} within ${allowed}`,
