@@ -76,10 +76,15 @@ export class SubmissionReader {
    */
   async cancel(vendor: string, submissionId: string, now: number): Promise<CancelResult> {
     let isOver = false;
+    let isRequested = false;
     // Twice, because a hand-over between the two looks moves the submission behind our back.
     for (const { stage, jobId } of [...placesOf(vendor, submissionId), ...placesOf(vendor, submissionId)]) {
       const result = await this.#store.requestCancel({ queue: stageQueue(vendor, stage), jobId }, now);
-      if (result === 'active') return 'requested';
+      if (result === 'active') {
+        if (stage === 'poll') return 'requested';
+        // The hand-over takes a cancel along that it finds. This one can have come just after it: then the poll job gets it.
+        isRequested = true;
+      }
       if (result === 'over') isOver = true;
       if (result === 'marked') {
         const job = await Job.fromId(this.#queue(vendor, stage), jobId);
@@ -88,6 +93,7 @@ export class SubmissionReader {
         return 'requested';
       }
     }
+    if (isRequested) return 'requested';
     return isOver ? 'already-over' : 'unknown';
   }
 

@@ -1,0 +1,69 @@
+import { afterEach, expect, it, vi } from 'vitest';
+import { runWorkers, type RunningWorkers } from '../../src/app.ts';
+import { silentLogger } from '../../src/ports/logger.ts';
+import { parseRedisUrl } from '../../src/queues/connection.ts';
+import { RecordStore } from '../../src/queues/record-store.ts';
+import { SubmissionReader } from '../../src/queues/submission-reader.ts';
+import { startKnowhere, urlInput, type KnowhereRig } from '../helpers/knowhere.ts';
+import { redisUrl } from '../helpers/redis.ts';
+
+let rig: KnowhereRig | undefined;
+let workers: RunningWorkers | undefined;
+afterEach(async () => {
+  vi.restoreAllMocks();
+  await workers?.close();
+  await rig?.stop();
+});
+
+/** Something that one side waits for and the other lets happen. */
+function signal(): { happened: Promise<void>; happen: () => void } {
+  let happen: () => void = () => undefined;
+  const happened = new Promise<void>((resolve) => {
+    happen = resolve;
+  });
+  return { happened, happen };
+}
+
+it('a cancel that finds no poll job yet, and the submit job just handed over, is not lost', async () => {
+  rig = await startKnowhere({ groups: 0 });
+  const { harness } = rig;
+  const [prepared, looked, begun, canceled] = [signal(), signal(), signal(), signal()];
+  workers = await runWorkers({
+    config: harness.config,
+    redis: parseRedisUrl(redisUrl()),
+    logger: silentLogger,
+    stages: ['submit', 'poll'],
+    async checkpoint(point) {
+      if (point === 'prepared') {
+        prepared.happen();
+        await looked.happened;
+      }
+      if (point === 'poll-job-begun') {
+        begun.happen();
+        await canceled.happened;
+      }
+    },
+  });
+  const poll = { initialDelayMs: 500, maxDelayMs: 500 };
+  await harness.push('knowhere', 'parse', { input: urlInput('x.pdf?sandbox=stall'), poll }, { jobId: 'late' });
+  await prepared.happened;
+
+  const reader = new SubmissionReader(harness.redis, harness.prefix);
+  type RequestCancel = (
+    this: RecordStore,
+    ...given: Parameters<RecordStore['requestCancel']>
+  ) => ReturnType<RecordStore['requestCancel']>;
+  const { requestCancel } = RecordStore.prototype as { requestCancel: RequestCancel };
+  vi.spyOn(RecordStore.prototype, 'requestCancel').mockImplementationOnce(async function (this: RecordStore, ...given) {
+    const result = await requestCancel.apply(this, given);
+    expect([given[0].queue, result]).toEqual(['knowhere.poll', 'missing']);
+    // Between the cancel's first look and its second, the submission is handed over.
+    looked.happen();
+    await begun.happened;
+    return result;
+  });
+  expect(await reader.cancel('knowhere', 'late', Date.now())).toBe('requested');
+  canceled.happen();
+  expect((await harness.event('late')).data.outcome).toBe('canceled');
+  await reader.close();
+});
