@@ -101,8 +101,8 @@ export class RecordStore {
   }
 
   /**
-   * Gives a poll job its record, once: the hand-over from the submit stage. Takes the log and a cancel that came
-   * meanwhile along. Whoever comes second changes nothing.
+   * Gives a poll job its record, once: the hand-over from the submit stage. Takes the log and a cancel along that came
+   * meanwhile, to either job. Whoever comes second changes nothing.
    * @returns `begun` or `begun-canceled` by this call, `present` when it had a record, `over` when the submission was
    * settled at the submit stage meanwhile, `missing` when there is no job.
    */
@@ -226,6 +226,7 @@ for _, line in ipairs(redis.call('LRANGE', KEYS[4], 0, -1)) do append(KEYS[2], l
 append(KEYS[2], ARGV[2], ARGV[3])
 list(KEYS[5], ARGV[4], ARGV[5])
 local cancel = redis.call('HGET', KEYS[3], '${cancelField}')
+if not cancel and progress then cancel = string.match(progress, '"cancelRequestedAt":(%d+)') end
 if cancel then
   redis.call('HSET', KEYS[1], '${cancelField}', cancel)
   return 2

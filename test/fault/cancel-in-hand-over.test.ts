@@ -67,3 +67,28 @@ it('a cancel that finds no poll job yet, and the submit job just handed over, is
   expect((await harness.event('late')).data.outcome).toBe('canceled');
   await reader.close();
 });
+
+it('a cancel that finds a poll job without its record is not lost', async () => {
+  rig = await startKnowhere({ groups: 0 });
+  const { harness } = rig;
+  const [added, canceled] = [signal(), signal()];
+  workers = await runWorkers({
+    config: harness.config,
+    redis: parseRedisUrl(redisUrl()),
+    logger: silentLogger,
+    stages: ['submit', 'poll'],
+    async checkpoint(point) {
+      if (point !== 'poll-job-added') return;
+      added.happen();
+      await canceled.happened;
+    },
+  });
+  const poll = { initialDelayMs: 500, maxDelayMs: 500 };
+  await harness.push('knowhere', 'parse', { input: urlInput('x.pdf?sandbox=stall'), poll }, { jobId: 'early' });
+  await added.happened;
+  const reader = new SubmissionReader(harness.redis, harness.prefix);
+  expect(await reader.cancel('knowhere', 'early', Date.now())).toBe('requested');
+  canceled.happen();
+  expect((await harness.event('early')).data.outcome).toBe('canceled');
+  await reader.close();
+});
