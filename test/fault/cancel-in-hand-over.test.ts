@@ -1,9 +1,11 @@
 import { afterEach, expect, it, vi } from 'vitest';
 import { runWorkers, type RunningWorkers } from '../../src/app.ts';
+import type { Config } from '../../src/config/load-config.ts';
 import { silentLogger } from '../../src/ports/logger.ts';
 import { parseRedisUrl } from '../../src/queues/connection.ts';
 import { RecordStore } from '../../src/queues/record-store.ts';
 import { SubmissionReader } from '../../src/queues/submission-reader.ts';
+import type { Checkpoint } from '../../src/workers/engine.ts';
 import { startKnowhere, urlInput, type KnowhereRig } from '../helpers/knowhere.ts';
 import { redisUrl } from '../helpers/redis.ts';
 
@@ -14,6 +16,14 @@ afterEach(async () => {
   await workers?.close();
   await rig?.stop();
 });
+
+/** Never ends by itself. */
+const stalled = { input: urlInput('x.pdf?sandbox=stall'), poll: { initialDelayMs: 500, maxDelayMs: 500 } };
+
+async function startWorkers(config: Config, checkpoint: (point: Checkpoint) => Promise<void>): Promise<void> {
+  const redis = parseRedisUrl(redisUrl());
+  workers = await runWorkers({ config, redis, logger: silentLogger, stages: ['submit', 'poll'], checkpoint });
+}
 
 /** Something that one side waits for and the other lets happen. */
 function signal(): { happened: Promise<void>; happen: () => void } {
@@ -28,24 +38,17 @@ it('a cancel that finds no poll job yet, and the submit job just handed over, is
   rig = await startKnowhere({ groups: 0 });
   const { harness } = rig;
   const [prepared, looked, begun, canceled] = [signal(), signal(), signal(), signal()];
-  workers = await runWorkers({
-    config: harness.config,
-    redis: parseRedisUrl(redisUrl()),
-    logger: silentLogger,
-    stages: ['submit', 'poll'],
-    async checkpoint(point) {
-      if (point === 'prepared') {
-        prepared.happen();
-        await looked.happened;
-      }
-      if (point === 'poll-job-begun') {
-        begun.happen();
-        await canceled.happened;
-      }
-    },
+  await startWorkers(harness.config, async (point) => {
+    if (point === 'prepared') {
+      prepared.happen();
+      await looked.happened;
+    }
+    if (point === 'poll-job-begun') {
+      begun.happen();
+      await canceled.happened;
+    }
   });
-  const poll = { initialDelayMs: 500, maxDelayMs: 500 };
-  await harness.push('knowhere', 'parse', { input: urlInput('x.pdf?sandbox=stall'), poll }, { jobId: 'late' });
+  await harness.push('knowhere', 'parse', stalled, { jobId: 'late' });
   await prepared.happened;
 
   const reader = new SubmissionReader(harness.redis, harness.prefix);
@@ -72,19 +75,12 @@ it('a cancel that finds a poll job without its record is not lost', async () => 
   rig = await startKnowhere({ groups: 0 });
   const { harness } = rig;
   const [added, canceled] = [signal(), signal()];
-  workers = await runWorkers({
-    config: harness.config,
-    redis: parseRedisUrl(redisUrl()),
-    logger: silentLogger,
-    stages: ['submit', 'poll'],
-    async checkpoint(point) {
-      if (point !== 'poll-job-added') return;
-      added.happen();
-      await canceled.happened;
-    },
+  await startWorkers(harness.config, async (point) => {
+    if (point !== 'poll-job-added') return;
+    added.happen();
+    await canceled.happened;
   });
-  const poll = { initialDelayMs: 500, maxDelayMs: 500 };
-  await harness.push('knowhere', 'parse', { input: urlInput('x.pdf?sandbox=stall'), poll }, { jobId: 'early' });
+  await harness.push('knowhere', 'parse', stalled, { jobId: 'early' });
   await added.happened;
   const reader = new SubmissionReader(harness.redis, harness.prefix);
   expect(await reader.cancel('knowhere', 'early', Date.now())).toBe('requested');

@@ -2,13 +2,13 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, statSync, truncateSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Redis } from 'ioredis';
 import { findRedisServer, startEmbeddedRedis, type EmbeddedRedis } from '../../src/embedded-redis/index.ts';
 import { until } from './harness.ts';
+import { closedPort } from './knowhere.ts';
 
 const cacheDir = fileURLToPath(new URL('../../.jobferry/redis', import.meta.url));
 
@@ -105,7 +105,7 @@ export class OwnSentinel {
 
   static async start(name: string, master: OwnRedis, quorum: number, downAfterMs: number): Promise<OwnSentinel> {
     const dir = await mkdtemp(path.join(tmpdir(), 'jobferry-sentinel-'));
-    const port = await freePort();
+    const port = await closedPort();
     const lines = [
       `port ${port}`,
       'bind 127.0.0.1',
@@ -146,7 +146,7 @@ export async function startCluster(size: number): Promise<OwnRedis[]> {
   try {
     const busPorts: number[] = [];
     for (let index = 0; index < size; index += 1) {
-      const busPort = await freePort();
+      const busPort = await closedPort();
       busPorts.push(busPort);
       // By default the bus port is the port and 10,000, which a port given by the system may not leave room for.
       const args = ['--cluster-enabled', 'yes', '--cluster-port', String(busPort), '--cluster-node-timeout', '5000'];
@@ -169,14 +169,4 @@ export async function startCluster(size: number): Promise<OwnRedis[]> {
     await Promise.all(nodes.map((node) => node.stop()));
     throw error;
   }
-}
-
-async function freePort(): Promise<number> {
-  const probe = createServer();
-  probe.listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  const { port } = probe.address() as AddressInfo;
-  probe.close();
-  await once(probe, 'close');
-  return port;
 }
