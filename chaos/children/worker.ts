@@ -66,7 +66,7 @@ await tell({ kind: 'ready' });
 
 /** The condition that marks the write before the vendor is called. */
 function isIntent(given: unknown): boolean {
-  return typeof given === 'object' && given !== null && Object.keys(given).join() === 'poll';
+  return typeof given === 'object' && given !== null && 'canceled' in given && 'handedOver' in given;
 }
 
 async function atCheckpoint(point: Checkpoint): Promise<void> {

@@ -15,10 +15,18 @@ export type SaveResult =
   | { kind: 'saved' }
   /** Another worker holds the job by now, or it was removed: whatever this worker knows is stale. */
   | { kind: 'fenced' }
-  /** A caller asked for a cancel, and the write was to happen only without one. */
+  /** A caller asked for a cancel. Only where the write was not to happen then. */
   | { kind: 'canceled'; at: number }
-  /** The submission has a poll job already, and the write was to happen only without one. */
+  /** The submission's poll job has a record. Only where the write was not to happen then. */
   | { kind: 'handed-over' };
+
+/** What keeps a write from happening, beside a lost lock. */
+export interface Unless {
+  /** That this poll job has a record: the submission was accepted, and goes on there. */
+  handedOver: JobAddress;
+  /** That somebody asked for a cancel: for the write before a vendor is called. */
+  canceled?: true;
+}
 
 /**
  * Reads and writes submission records: the `progress` field of BullMQ jobs, and the job's log beside it.
@@ -42,8 +50,6 @@ export class RecordStore {
 
   /**
    * Saves the record and appends a line to the job's log, if `token` still holds the job.
-   * @param intent - for the write before a vendor is called: not when a cancel was asked for, and not when `poll`, the
-   * poll job of this submission, has a record, because then the vendor was called already.
    * @param open - what the list of submissions under way is to say from now on.
    */
   async save(
@@ -52,19 +58,19 @@ export class RecordStore {
     state: SubmissionState,
     line: string | undefined,
     open: OpenNote,
-    intent?: { poll: JobAddress },
+    unless?: Unless,
   ): Promise<SaveResult> {
     const [code, cancel] = await this.#redis.jobferrySave(
       this.#jobKey(address),
       this.#key(address, ':lock'),
       this.#key(address, ':logs'),
-      intent === undefined ? this.#jobKey(address) : this.#jobKey(intent.poll),
+      this.#jobKey(unless?.handedOver ?? address),
       openKey(this.#prefix, open.vendor),
       token,
       JSON.stringify(state),
       line ?? '',
       keptLogLines,
-      intent === undefined ? 0 : 1,
+      unless?.canceled === true ? 1 : 0,
       open.submissionId,
       open.note === null ? '' : JSON.stringify(open.note),
     );
@@ -194,10 +200,8 @@ const scripts = {
 if redis.call('EXISTS', KEYS[1]) == 0 then return {-1} end
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return {-2} end
 local cancel = redis.call('HGET', KEYS[1], '${cancelField}')
-if ARGV[5] == '1' then
-  if cancel then return {0, cancel} end
-  if KEYS[4] ~= KEYS[1] and string.sub(redis.call('HGET', KEYS[4], 'progress') or '', 1, 4) == '{"v"' then return {2} end
-end
+if ARGV[5] == '1' and cancel then return {0, cancel} end
+if KEYS[4] ~= KEYS[1] and string.sub(redis.call('HGET', KEYS[4], 'progress') or '', 1, 4) == '{"v"' then return {2} end
 redis.call('HSET', KEYS[1], 'progress', ARGV[2])
 append(KEYS[3], ARGV[3], ARGV[4])
 list(KEYS[5], ARGV[6], ARGV[7])
@@ -225,8 +229,8 @@ redis.call('HSET', KEYS[1], 'progress', ARGV[1])
 for _, line in ipairs(redis.call('LRANGE', KEYS[4], 0, -1)) do append(KEYS[2], line, ARGV[3]) end
 append(KEYS[2], ARGV[2], ARGV[3])
 list(KEYS[5], ARGV[4], ARGV[5])
-local cancel = redis.call('HGET', KEYS[3], '${cancelField}')
-if not cancel and progress then cancel = string.match(progress, '"cancelRequestedAt":(%d+)') end
+local asked = '"cancelRequestedAt":(%d+)'
+local cancel = redis.call('HGET', KEYS[3], '${cancelField}') or string.match(before or '', asked) or string.match(progress or '', asked)
 if cancel then
   redis.call('HSET', KEYS[1], '${cancelField}', cancel)
   return 2
@@ -277,7 +281,7 @@ interface RecordCommands {
     state: string,
     line: string,
     keep: number,
-    isIntent: 0 | 1,
+    unlessCanceled: 0 | 1,
     submissionId: string,
     note: string,
   ): Promise<[code: number, cancel?: string]>;

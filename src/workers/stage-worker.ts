@@ -163,7 +163,7 @@ export class StageWorker {
       const begun = await this.#beginTurn(job, lock, interruption.signal, logger);
       if (typeof begun === 'string') return begun;
       turn = begun;
-      const move = await this.#runTurn(turn, interruption);
+      const move = await this.#runTurn(turn, interruption, job);
       return await this.#applyMove(turn, move, job);
     } catch (error) {
       if (error instanceof DelayedError) throw error;
@@ -234,8 +234,9 @@ export class StageWorker {
   }
 
   /** Takes the turn, and gives it up when the worker has to end or has lost the job. */
-  async #runTurn(turn: Turn, interruption: AbortController): Promise<Move> {
+  async #runTurn(turn: Turn, interruption: AbortController, job: Job): Promise<Move> {
     this.#turns.add(interruption);
+    const work = takeTurn(turn);
     const interrupted = new Promise<Move>((resolve, reject) => {
       const onAbort = (): void => {
         if (this.#isShuttingDown)
@@ -246,9 +247,27 @@ export class StageWorker {
       else turn.signal.addEventListener('abort', onAbort, { once: true });
     });
     try {
-      return await Promise.race([takeTurn(turn), interrupted]);
+      return await Promise.race([work, interrupted]);
+    } catch (error) {
+      if (error instanceof TurnLostError) void this.#handOverLate(turn, work, job);
+      throw error;
     } finally {
       this.#turns.delete(interruption);
+    }
+  }
+
+  /**
+   * A turn that lost its job while the vendor was at work may still hear its answer, and where the vendor can not be
+   * asked that answer is the only one there will be. It is handed over unless the submission has gone on without it.
+   */
+  async #handOverLate(turn: Turn, work: Promise<Move>, job: Job): Promise<void> {
+    try {
+      const move = await work;
+      if (move.kind !== 'hand-over') return;
+      turn.logger.info({}, 'the vendor took a submit whose turn was lost');
+      await handOver(turn, move, job, this.#pollQueue);
+    } catch {
+      // Whoever has the job goes on from what was saved.
     }
   }
 
@@ -357,8 +376,13 @@ export class StageWorker {
       const line = `${outcome}: ${redactText(clip(error.message, 2_000))}`;
       const address = { queue: this.#queueName, jobId: job.id ?? '' };
       const open = { vendor: this.vendorName, submissionId: state.id, note: null };
-      const saved = await this.#engine.store.save(address, token, state, line, open);
+      const unless =
+        this.stage === 'submit'
+          ? { handedOver: { queue: stageQueue(this.vendorName, 'poll'), jobId: pollJobId(state.id) } }
+          : undefined;
+      const saved = await this.#engine.store.save(address, token, state, line, open, unless);
       if (saved.kind === 'fenced') throw new TurnLostError('lost the lock');
+      if (saved.kind === 'handed-over') return this.#endDuplicate(job, logger);
       logger.warn(
         { outcome, errorCode: error.code, error: redactText(clip(error.message, 500)) },
         'submission settled',

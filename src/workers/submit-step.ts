@@ -81,7 +81,8 @@ async function submitAdmitted(
   await engine.checkpoint('before-intent');
   turn.assertHeld();
   const saved = await engine.store.save(turn.address, turn.token, state, undefined, turn.openNote(), {
-    poll: turn.pollAddress,
+    handedOver: turn.pollAddress,
+    canceled: true,
   });
   if (saved.kind === 'fenced') throw new TurnLostError(`lost the lock on ${turn.address.jobId}`);
   if (saved.kind === 'handed-over') return { kind: 'duplicate' };

@@ -11,7 +11,7 @@ import type { Logger } from '../ports/logger.ts';
 import type { Scope, StepContext, VendorHttp } from '../ports/vendor-adapter.ts';
 import type { Stage } from '../queues/names.ts';
 import { isUsualSubmitJob, noteReply, type OpenNote } from '../queues/open-submissions.ts';
-import type { JobAddress } from '../queues/record-store.ts';
+import type { JobAddress, SaveResult, Unless } from '../queues/record-store.ts';
 import type { SalvagedJob } from '../queues/submit-job.ts';
 import type { Engine, VendorRuntime } from './engine.ts';
 import type { SubmissionRequest } from './request.ts';
@@ -98,9 +98,14 @@ export class Turn {
    * @throws TurnLostError
    */
   async save(line?: string): Promise<void> {
+    await this.#save(line);
+  }
+
+  async #save(line: string | undefined, unless?: Unless): Promise<SaveResult> {
     this.assertHeld();
-    const result = await this.engine.store.save(this.address, this.token, this.state, line, this.openNote());
+    const result = await this.engine.store.save(this.address, this.token, this.state, line, this.openNote(), unless);
     if (result.kind === 'fenced') throw new TurnLostError(`lost the lock on ${this.address.jobId}`);
+    return result;
   }
 
   /**
@@ -132,7 +137,10 @@ export class Turn {
     return { vendor, submissionId: state.id, note };
   }
 
-  /** Writes the outcome, which never changes again; its event follows. */
+  /**
+   * Writes the outcome, which never changes again; its event follows. At the submit stage an acceptance may have been
+   * handed over by a worker that lost this job: then the submission goes on there, and ends there.
+   */
   async settle(outcome: Outcome, error: ErrorInfo | null): Promise<Move> {
     const {
       intent: _i,
@@ -148,7 +156,10 @@ export class Turn {
     // What adapters keep with vendor jobs is for further steps, of which there are none, and can be an upload link.
     const jobs = kept.jobs.map(({ extra: _x, ...job }) => job);
     this.state = { ...kept, jobs, phase: 'settled', settled: { outcome, error, at: this.now() } };
-    await this.save(`${outcome} at ${this.elapsed()}${error === null ? '' : `: ${error.code}: ${error.message}`}`);
+    const because = error === null ? '' : `: ${error.code}: ${error.message}`;
+    const unless = this.stage === 'submit' ? { handedOver: this.pollAddress } : undefined;
+    const saved = await this.#save(`${outcome} at ${this.elapsed()}${because}`, unless);
+    if (saved.kind === 'handed-over') return { kind: 'duplicate' };
     this.logger.info(
       { outcome, errorCode: error?.code, polls: this.state.polls, elapsedMs: this.now() - this.state.enqueuedAt },
       'submission settled',

@@ -36,3 +36,39 @@ describe('an acceptance that comes after the submission has ended', () => {
     expect(harness.events).toEqual([told]);
   });
 });
+
+describe('an acceptance that comes while another worker has the submission', () => {
+  it('takes a cancel along that is in its record, and no other outcome can be written', async () => {
+    rig = await startKnowhere({ groups: 0 });
+    const { harness } = rig;
+    const store = new RecordStore(harness.redis, harness.prefix);
+    const [submit, poll] = [
+      { queue: 'knowhere.submit', jobId: 'late' },
+      { queue: 'knowhere.poll', jobId: 'late' },
+    ];
+    await harness.push('knowhere', 'parse', { input: urlInput() }, { jobId: 'late' });
+    await harness.queue('knowhere.poll').add('parse', {}, { jobId: 'late', delay: 60_000 });
+    const token = 'worker-b';
+    await harness.redis.set(`${harness.prefix}:knowhere.submit:late:lock`, token);
+    const now = Date.now();
+    const open = { vendor: 'knowhere', submissionId: 'late', note: { op: 'parse', at: now } };
+    const looking: SubmissionState = {
+      ...receive('late', now, now + 60_000),
+      phase: 'reconciling',
+      cancelRequestedAt: now,
+    };
+    expect(await store.save(submit, token, looking, undefined, open, { handedOver: poll })).toEqual({ kind: 'saved' });
+
+    const accepted: SubmissionState = { ...receive('late', now, now + 60_000), phase: 'polling' };
+    expect(await store.begin(poll, submit, accepted, 'accepted', open)).toBe('begun-canceled');
+
+    const settled: SubmissionState = {
+      ...looking,
+      phase: 'settled',
+      settled: { outcome: 'canceled', error: null, at: now },
+    };
+    const saved = await store.save(submit, token, settled, undefined, { ...open, note: null }, { handedOver: poll });
+    expect(saved).toEqual({ kind: 'handed-over' });
+    expect(await store.read(submit)).not.toContain('"settled"');
+  });
+});

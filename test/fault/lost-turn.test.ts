@@ -22,18 +22,43 @@ describe('a turn that lost its job', () => {
       change: (config) => ({ ...config, concurrency: { submit: 1, poll: 1 } }),
     });
     const id = await harness.submit('slow', 'make', {});
-    await until(() => seen.preflights.length === 1);
+    await until(() => seen.waiting.length === 1);
     const firstLock = await lockOf(harness, id);
     await putBackInLine(harness, id);
-    await until(() => seen.preflights.length === 2);
+    await until(() => seen.waiting.length === 2);
     expect(await lockOf(harness, id), 'the slot keeps its lock').toBe(firstLock);
 
-    for (const goOn of seen.preflights) goOn();
+    for (const goOn of seen.waiting) goOn();
     const event = await harness.event(id);
     expect(event.data.outcome).toBe('succeeded');
     expect(seen.submits).toBe(1);
   });
+
+  it('hands over what the vendor answers it, where nobody can ask the vendor again', async () => {
+    const { adapter, seen } = waitingVendor('submit');
+    harness = await Harness.start({
+      adapters: [adapter],
+      env: { SLOW_API_KEY: 'key' },
+      change: (config) => ({ ...config, reconcile: { ...config.reconcile, inFlightMs: 8_000 } }),
+    });
+    const id = await harness.submit('slow', 'make', {});
+    await until(() => seen.submits === 1);
+    await putBackInLine(harness, id);
+    // The next turn finds the intent, asks nobody, and waits for what may still come.
+    await until(async () => (await recordOf(harness, id)).includes('"phase":"reconciling"'));
+    for (const goOn of seen.waiting) goOn();
+    const event = await harness.event(id);
+    expect(event.data.outcome).toBe('succeeded');
+    expect(event.data.vendorJobs.map((job) => job.id)).toEqual(['v1']);
+    await until(async () => (await harness?.queue('slow.submit').getJob(id)) === undefined, 10_000);
+    expect(seen.submits).toBe(1);
+    expect(harness.events).toEqual([event]);
+  });
 });
+
+async function recordOf(harness: Harness | undefined, id: string): Promise<string> {
+  return (await harness?.redis.hget(`${harness.prefix}:slow.submit:${id}`, 'progress')) ?? '';
+}
 
 /** What the check for stalled jobs does once a lock has run out. */
 async function putBackInLine({ redis, prefix }: Harness, id: string): Promise<void> {
@@ -45,9 +70,10 @@ function lockOf({ redis, prefix }: Harness, id: string): Promise<string | null> 
   return redis.get(`${prefix}:slow.submit:${id}:lock`);
 }
 
-/** Each look before a submit waits until the test lets it go on. */
-function waitingVendor() {
-  const seen = { preflights: [] as (() => void)[], submits: 0 };
+/** Each look before a submit, or each submit, waits until the test lets it go on. */
+function waitingVendor(waitsIn: 'preflight' | 'submit' = 'preflight') {
+  const seen = { waiting: [] as (() => void)[], submits: 0 };
+  const wait = (): Promise<void> => new Promise((resolve) => void seen.waiting.push(resolve));
   const adapter = defineVendor({
     name: 'slow',
     summary: 'Waits.',
@@ -60,13 +86,12 @@ function waitingVendor() {
         input: z.strictObject({}),
         resend: 'none',
         async preflight() {
-          await new Promise<void>((resolve) => {
-            seen.preflights.push(resolve);
-          });
+          if (waitsIn === 'preflight') await wait();
           return {};
         },
         async submit() {
           seen.submits += 1;
+          if (waitsIn === 'submit') await wait();
           return { jobs: [{ id: 'v1', kind: 'job', status: 'succeeded' }] };
         },
       },
