@@ -3,8 +3,10 @@ import { once } from 'node:events';
 
 /** A TCP relay on loopback whose connections can be cut, delayed and refused while they are in use. */
 export class TcpProxy {
-  /** How late each piece of data goes on, ms. */
+  /** How late each piece of data goes on, both ways, ms. */
   delayMs = 0;
+  /** How late each piece of an answer goes on beyond that, ms. */
+  answerDelayMs = 0;
   readonly port: number;
   readonly #target: () => number;
   readonly #pairs = new Set<readonly [Socket, Socket]>();
@@ -63,25 +65,26 @@ export class TcpProxy {
       far.destroy();
     };
     for (const [from, to] of [pair, [far, near] as const]) {
-      from.on('data', (chunk) => this.#pass(from, to, chunk));
+      const delayMs = (): number => this.delayMs + (from === far ? this.answerDelayMs : 0);
+      from.on('data', (chunk) => pass(from, to, chunk, delayMs()));
       from.on('error', end);
       from.on('close', end);
-      from.on('end', () => setTimeout(() => to.end(), this.delayMs));
+      from.on('end', () => setTimeout(() => to.end(), delayMs()));
     }
   }
+}
 
-  #pass(from: Socket, to: Socket, chunk: Buffer): void {
-    if (this.delayMs > 0) {
-      // Timers of the same length fire in order, and a change of the delay is preceded by a cut.
-      setTimeout(() => {
-        if (!to.destroyed) to.write(chunk);
-      }, this.delayMs);
-      return;
-    }
-    if (to.write(chunk)) return;
-    from.pause();
-    to.once('drain', () => from.resume());
+function pass(from: Socket, to: Socket, chunk: Buffer, delayMs: number): void {
+  if (delayMs > 0) {
+    // Timers of the same length fire in order, and a change of the delay is preceded by a cut.
+    setTimeout(() => {
+      if (!to.destroyed) to.write(chunk);
+    }, delayMs);
+    return;
   }
+  if (to.write(chunk)) return;
+  from.pause();
+  to.once('drain', () => from.resume());
 }
 
 /**

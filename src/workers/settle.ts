@@ -13,20 +13,30 @@ import type { Move, Turn } from './turn.ts';
  * anew, and nothing else; no submission ever makes a job `failed`.
  */
 
-/**
- * Gives a job back until `at`, with its record, in one write that happens only while the lock is held.
- * @param turn - the turn that was taken with it, if there was one.
- */
+/** A job, and the lock by which a worker holds it. */
+export interface HeldJob {
+  worker: Worker;
+  job: Job;
+  token: string;
+  address: JobAddress;
+}
+
+export interface Delay {
+  /** Until when, epoch ms. */
+  at: number;
+  /** The record, where there is one. */
+  state: SubmissionState | undefined;
+  /** For the job's log. */
+  line?: string | undefined;
+  /** The turn that was taken with the job, if there was one. */
+  turn?: Turn | undefined;
+}
+
+/** Gives a job back for a while, with its record, in one write that happens only while the lock is held. */
 export async function delayAgain(
   engine: Engine,
-  worker: Worker,
-  job: Job,
-  token: string,
-  address: JobAddress,
-  state: SubmissionState | undefined,
-  at: number,
-  line: string | undefined,
-  turn?: Turn,
+  { worker, job, token, address }: HeldJob,
+  { at, state, line, turn }: Delay,
 ): Promise<never> {
   const now = Date.now();
   const delay = clamp(at - now, 0, maxTimerMs);

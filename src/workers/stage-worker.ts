@@ -10,13 +10,14 @@ import { readEnqueuedAt } from '../queues/enqueued-at.ts';
 import { isNumberedId, placesOf, pollJobId, reservedIds, submissionIdOf } from '../queues/job-ids.ts';
 import { stageQueue, type Stage } from '../queues/names.ts';
 import { openQueue } from '../queues/open-queue.ts';
+import type { JobAddress } from '../queues/record-store.ts';
 import { isRefusedWrite } from '../queues/refused-write.ts';
 import type { SalvagedJob } from '../queues/submit-job.ts';
 import { CompletionCheck, repairEnd, repairHandOver } from './completion-check.ts';
 import type { Engine, VendorRuntime } from './engine.ts';
 import { QueueUpkeep } from './queue-upkeep.ts';
 import { readRequest, rereadRequest } from './request.ts';
-import { delayAgain, deliverEvent, handOver, removeWhenDone } from './settle.ts';
+import { delayAgain, deliverEvent, handOver, removeWhenDone, type Delay } from './settle.ts';
 import { takeTurn } from './take-turn.ts';
 import { TolerantWorker } from './tolerant-worker.ts';
 import { Turn, TurnLostError, type Move } from './turn.ts';
@@ -142,7 +143,6 @@ export class StageWorker {
   async #process(job: Job, token: string | undefined, signal: AbortSignal | undefined): Promise<string> {
     this.#completions.begin(job);
     const jobId = job.id ?? '';
-    const address = { queue: this.#queueName, jobId };
     const submissionId = readState(job.progress)?.id ?? submissionIdOf(this.vendorName, jobId);
     const logger = this.#logger.child({ submissionId: clip(submissionId, 200), operation: clip(job.name, 80) });
     const lock = token ?? '';
@@ -172,14 +172,13 @@ export class StageWorker {
         logger.warn({}, 'lost the job: another worker has it, or it was removed');
         throw new DelayedError();
       }
-      return this.#delayAfterFault(error, job, lock, address, turn, logger);
+      return this.#delayAfterFault(error, job, lock, turn, logger);
     }
   }
 
   /** Reads the record and the request. @returns the job's result where there is no turn to take. */
   async #beginTurn(job: Job, token: string, signal: AbortSignal, logger: Logger): Promise<string | Turn> {
     const jobId = job.id ?? '';
-    const address = { queue: this.#queueName, jobId };
     const stored = readState(job.progress);
     const now = this.#engine.clock.now();
     if (stored === undefined && this.stage === 'poll') return this.#waitForRecord(job, token);
@@ -206,22 +205,14 @@ export class StageWorker {
       const error = new InvalidSubmissionError(again.faults).toInfo();
       if (now >= state.deadlineAt) return this.#expireUnreadable(job, token, state, again.reply, error, logger);
       state.lastError = error;
-      return delayAgain(
-        this.#engine,
-        this.#worker,
-        job,
-        token,
-        address,
-        state,
-        Math.min(now + 15_000, state.deadlineAt),
-        error.message,
-      );
+      const at = Math.min(now + 15_000, state.deadlineAt);
+      return this.#delay(job, token, { at, state, line: error.message });
     }
     return new Turn({
       engine: this.#engine,
       vendor: this.#vendor,
       stage: this.stage,
-      address,
+      address: this.#addressOf(job),
       pollAddress,
       token,
       signal,
@@ -279,17 +270,7 @@ export class StageWorker {
   async #applyMove(turn: Turn, move: Move, job: Job): Promise<string> {
     switch (move.kind) {
       case 'again':
-        return delayAgain(
-          this.#engine,
-          this.#worker,
-          job,
-          turn.token,
-          turn.address,
-          turn.state,
-          move.at,
-          move.line,
-          turn,
-        );
+        return this.#delay(job, turn.token, { at: move.at, state: turn.state, line: move.line, turn });
       case 'hand-over':
         this.#completions.end(job, () => repairHandOver(turn, move, job, this.#pollQueue));
         return handOver(turn, move, job, this.#pollQueue);
@@ -314,7 +295,7 @@ export class StageWorker {
           ...receive(`${state.id}-${state.enqueuedAt.toString(36)}`, state.enqueuedAt, state.deadlineAt),
         };
         const line = `the id ${state.id} is taken by an older submission; this one is ${renamed.id}`;
-        return delayAgain(this.#engine, this.#worker, job, turn.token, turn.address, renamed, 0, line);
+        return this.#delay(job, turn.token, { at: 0, state: renamed, line });
       }
     }
     return this.#endDuplicate(job, turn.logger);
@@ -374,7 +355,7 @@ export class StageWorker {
       const at = this.#engine.clock.now();
       state = { ...state, phase: 'settled', settled: { outcome, error, at } };
       const line = `${outcome}: ${redactText(clip(error.message, 2_000))}`;
-      const address = { queue: this.#queueName, jobId: job.id ?? '' };
+      const address = this.#addressOf(job);
       const open = { vendor: this.vendorName, submissionId: state.id, note: null };
       const unless =
         this.stage === 'submit'
@@ -393,7 +374,7 @@ export class StageWorker {
 
   /** The outcome is stored: its event goes out. */
   async #deliver(job: Job, state: SubmissionState, reply: SalvagedJob): Promise<string> {
-    const address = { queue: this.#queueName, jobId: job.id ?? '' };
+    const address = this.#addressOf(job);
     const deliver = (): Promise<string> => deliverEvent(this.#engine, this.vendorName, job.name, state, reply);
     this.#completions.end(job, () => repairEnd(this.#engine, job, address, deliver));
     return deliver();
@@ -403,8 +384,7 @@ export class StageWorker {
   async #waitForRecord(job: Job, token: string): Promise<string> {
     const now = this.#engine.clock.now();
     if (now - job.timestamp < orphanAfterMs && !(await this.#endedAtSubmit(job.id ?? ''))) {
-      const address = { queue: this.#queueName, jobId: job.id ?? '' };
-      return delayAgain(this.#engine, this.#worker, job, token, address, undefined, now + 2_000, undefined);
+      return this.#delay(job, token, { at: now + 2_000, state: undefined });
     }
     this.#logger.warn(
       { jobId: job.id },
@@ -423,12 +403,19 @@ export class StageWorker {
     return text !== null && readState(JSON.parse(text))?.settled !== undefined;
   }
 
+  #delay(job: Job, token: string, delay: Delay): Promise<never> {
+    return delayAgain(this.#engine, { worker: this.#worker, job, token, address: this.#addressOf(job) }, delay);
+  }
+
+  #addressOf(job: Job): JobAddress {
+    return { queue: this.#queueName, jobId: job.id ?? '' };
+  }
+
   /** A fault of our own, or of Redis. The submission waits and is tried again; its deadline bounds it. */
   async #delayAfterFault(
     error: unknown,
     job: Job,
     token: string,
-    address: { queue: string; jobId: string },
     turn: Turn | undefined,
     logger: Logger,
   ): Promise<never> {
@@ -446,7 +433,7 @@ export class StageWorker {
     const at = Date.now() + backoffMs(state?.failures ?? 4, Math.random(), { baseMs: 1_000, maxMs: 30_000 });
     try {
       const line = `internal fault: ${message}`;
-      return await delayAgain(this.#engine, this.#worker, job, token, address, state, at, line, turn);
+      return await this.#delay(job, token, { at, state, line, turn });
     } catch (again) {
       // Where even that fails, the lock runs out and another worker takes the job from what was saved.
       if (!(again instanceof DelayedError || isRefusedWrite(again)))

@@ -2,18 +2,20 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
+import { TcpProxy } from '../../chaos/lib/proxy.ts';
 import { RedisUnavailableError } from '../../src/core/errors.ts';
 import { until } from '../helpers/harness.ts';
 import { closedPort } from '../helpers/knowhere.ts';
 import { expectOnceEach, Gate, pushOneOfEachState } from '../helpers/one-of-each-state.ts';
 import { OwnRedis } from '../helpers/own-redis.ts';
 import { quickPoll, RedisFaultRig, urlInput } from '../helpers/redis-fault-rig.ts';
-import { Relay } from '../helpers/relay.ts';
 
 interface House {
   redis: OwnRedis;
   /** Between Redis and everybody else. */
-  relay: Relay;
+  relay: TcpProxy;
+  /** Where it leads: a port, for connections made from then on. */
+  leadTo: (port: number) => void;
   rig: RedisFaultRig;
   gate: Gate;
 }
@@ -22,13 +24,15 @@ interface House {
 const test = it.extend<{ house: House }>({
   house: async ({ task: _task }, use) => {
     const redis = await OwnRedis.start();
-    const relay = await Relay.open(redis.port);
+    let target = redis.port;
+    const relay = await TcpProxy.open(() => target);
+    const leadTo = (port: number): void => void (target = port);
     const gate = new Gate();
     const workerUrl = `redis://127.0.0.1:${relay.port}`;
     const rig = await RedisFaultRig.start({ redisUrl: redis.url, workerUrl, checkpoint: gate.checkpoint });
     try {
       await rig.startWorkers();
-      await use({ redis, relay, rig, gate });
+      await use({ redis, relay, leadTo, rig, gate });
     } finally {
       gate.letGo();
       await rig.stop();
@@ -95,11 +99,11 @@ describe.concurrent('Redis', { timeout: 90_000 }, () => {
       gate.hold('poll-job-begun');
       await gate.holds(1);
       // The submit job is completed, and the answer to that is never seen: so it is sent again.
-      relay.delayMs = 60_000;
+      relay.answerDelayMs = 60_000;
       gate.letGo();
       await until(async () => !(await redis.admin.exists('bull:knowhere.submit:resent')));
       await redis.kill(mark);
-      relay.delayMs = 0;
+      relay.answerDelayMs = 0;
       await redis.startAgain();
       expectOnceEach(rig, await rig.settled(['resent']), ['resent']);
     });
@@ -113,11 +117,11 @@ describe.concurrent('Redis', { timeout: 90_000 }, () => {
       gate.letGo();
       gate.hold('event-delivered');
       await gate.holds(1);
-      relay.delayMs = 60_000;
+      relay.answerDelayMs = 60_000;
       gate.letGo();
       await until(() => redis.admin.hexists('bull:knowhere.poll:repeated', 'finishedOn').then(Boolean));
       await redis.kill(mark);
-      relay.delayMs = 0;
+      relay.answerDelayMs = 0;
       await redis.startAgain();
       expectOnceEach(rig, await rig.settled(['repeated']), ['repeated']);
       expect((await rig.state('repeated'))?.phase).toBe('settled');
@@ -252,7 +256,7 @@ describe.concurrent('Redis', { timeout: 90_000 }, () => {
   });
 
   test('hands over to another master behind the same address: everybody finds it', async ({ house }) => {
-    const { redis, relay, rig } = house;
+    const { redis, leadTo, rig } = house;
     const ids = ['first', 'second'];
     for (const id of ids) await rig.parse(id, {}, { poll: { initialDelayMs: 2_000, maxDelayMs: 2_000 } });
     for (const id of ids) await rig.inPhase(id, 'polling');
@@ -260,7 +264,7 @@ describe.concurrent('Redis', { timeout: 90_000 }, () => {
     try {
       await until(async () => (await redis.admin.wait(1, 100)) === 1);
       await successor.admin.call('REPLICAOF', 'NO', 'ONE');
-      relay.target = successor.port;
+      leadTo(successor.port);
       await redis.admin.call('REPLICAOF', '127.0.0.1', successor.port);
       await rig.producer.submit('knowhere', 'parse', { id: 'third', input: urlInput('third'), poll: quickPoll });
       await until(() => new Set(rig.deliveries.map((event) => event.subject)).size === 3, 20_000);
@@ -273,7 +277,7 @@ describe.concurrent('Redis', { timeout: 90_000 }, () => {
 
   test('slow, 300 ms for each answer: all settle, once each', async ({ house }) => {
     const { relay, rig } = house;
-    relay.delayMs = 300;
+    relay.answerDelayMs = 300;
     const ids = ['slow-1', 'slow-2', 'slow-3', 'slow-4'];
     for (const id of ids) await rig.producer.submit('knowhere', 'parse', { id, input: urlInput(id), poll: quickPoll });
     await rig.parse('lost', urlInput('lost', '?sandbox=cut-after'));
