@@ -300,6 +300,12 @@ export interface Operation<Account = any, Input = any> {
    * @throws StepFailedError when it can never work
    */
   prepare?(context: StepContext<Account, Input>): Promise<readonly VendorJob[]>;
+  /**
+   * Tells the vendor that nobody waits for these jobs any more, where it can be told. The submission ends as `canceled`
+   * whatever comes of it, and its event says what that was. May run again at will.
+   * @param jobs - those of the submission's vendor jobs that are not over.
+   */
+  cancel?(context: StepContext<Account, Input>, jobs: readonly VendorJob[]): Promise<void>;
   /** Reads the outcome back once all vendor jobs are terminal. May run again at will. */
   confirm?(context: StepContext<Account, Input>): Promise<ConfirmReply>;
 }

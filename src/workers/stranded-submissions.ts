@@ -101,6 +101,6 @@ function tellUnclear(): [Outcome, ErrorInfo] {
 }
 
 function tellCanceled(isSent: boolean): [Outcome, ErrorInfo] {
-  const rest = isSent ? 'the vendor has no way to cancel and may go on working' : 'nothing was sent to the vendor';
+  const rest = isSent ? 'the vendor was not told and may go on working' : 'nothing was sent to the vendor';
   return ['canceled', { code: 'job_removed', message: `the job was removed from its queue; ${rest}` }];
 }

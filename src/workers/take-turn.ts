@@ -1,4 +1,5 @@
 import { describeDuration } from '../core/describe.ts';
+import { cancelStep } from './cancel-step.ts';
 import { confirmStep, pollStep } from './poll-step.ts';
 import { prepareStep, safetyOf, settleUnconfirmed, submitStep } from './submit-step.ts';
 import type { Move, Turn } from './turn.ts';
@@ -47,11 +48,7 @@ async function step(turn: Turn): Promise<Move | undefined> {
 /** What ends a submission whatever it is at: a caller's cancel, and the deadline. */
 async function endEarly(turn: Turn): Promise<Move | undefined> {
   const { state } = turn;
-  if (state.cancelRequestedAt !== undefined) {
-    const isUnsent = state.phase === 'received' && state.jobs.length === 0;
-    const rest = isUnsent ? 'nothing was sent to the vendor' : 'the vendor has no way to cancel and may go on working';
-    return turn.settle('canceled', { code: 'canceled', message: `canceled by a caller; ${rest}` });
-  }
+  if (state.cancelRequestedAt !== undefined) return cancelStep(turn);
   if (turn.now() < state.deadlineAt) return undefined;
   const cause = state.lastError === undefined ? {} : { details: { lastError: { ...state.lastError } } };
   const allowed = describeDuration(state.deadlineAt - state.enqueuedAt);

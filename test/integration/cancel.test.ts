@@ -1,6 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import * as z from 'zod';
+import { VendorUnavailableError } from '../../src/core/errors.ts';
 import { SubmissionReader } from '../../src/queues/submission-reader.ts';
-import { until } from '../helpers/harness.ts';
+import { defineVendor } from '../../src/vendors/define-vendor.ts';
+import { Harness, until } from '../helpers/harness.ts';
 import { quickPoll, startKnowhere, urlInput, type KnowhereRig } from '../helpers/knowhere.ts';
 
 describe('cancel', () => {
@@ -74,5 +77,82 @@ describe('cancel', () => {
 
   it('of an unknown submission says so', async () => {
     expect(await cancel('nobody')).toBe('unknown');
+  });
+});
+
+describe('cancel, of a vendor that can be told', () => {
+  let harness: Harness | undefined;
+  afterEach(async () => {
+    await harness?.stop();
+  });
+
+  async function start(answer: () => Promise<void> = async () => undefined) {
+    const told: string[][] = [];
+    const adapter = defineVendor({
+      name: 'polite',
+      summary: 'Stops when told.',
+      account: z.strictObject({ apiKey: z.string() }),
+      http: { baseUrl: () => 'http://127.0.0.1:1/' },
+      lookups: { job: { look: async (jobs) => new Map(jobs.map(({ id }) => [id, { status: 'running' }])) } },
+      operations: {
+        make: {
+          summary: 'Makes two things, of which one is done at once.',
+          input: z.strictObject({}),
+          resend: 'none',
+          poll: { initialDelayMs: 60_000, maxDelayMs: 60_000 },
+          async submit() {
+            return {
+              jobs: [
+                { id: 'done', kind: 'job', status: 'succeeded' },
+                { id: 'long', kind: 'job' },
+              ],
+            };
+          },
+          async cancel(_context, jobs) {
+            told.push(jobs.map(({ id }) => id));
+            await answer();
+          },
+        },
+      },
+    });
+    harness = await Harness.start({ adapters: [adapter], env: { POLITE_API_KEY: 'key' } });
+    const reader = new SubmissionReader(harness.redis, harness.prefix);
+    return { harness, reader, told };
+  }
+
+  async function cancelWhilePolling({ harness: house, reader }: Awaited<ReturnType<typeof start>>) {
+    const id = await house.submit('polite', 'make', {});
+    await until(async () => (await reader.status('polite', id))?.phase === 'polling');
+    expect(await reader.cancel('polite', id, Date.now())).toBe('requested');
+    return house.event(id, 5_000);
+  }
+
+  it('tells it which jobs nobody waits for any more', async () => {
+    const rig = await start();
+    const event = await cancelWhilePolling(rig);
+    expect(event.data.outcome).toBe('canceled');
+    expect(event.data.error?.message).toContain('the vendor was told to stop');
+    expect(rig.told).toEqual([['long']]);
+  });
+
+  it('ends all the same where the vendor can not be told, and says so', async () => {
+    const rig = await start(async () => {
+      throw new VendorUnavailableError('DELETE /jobs/long answered 503', { taken: 'no' });
+    });
+    const event = await cancelWhilePolling(rig);
+    expect(event.data.outcome).toBe('canceled');
+    expect(event.data.error?.message).toContain(
+      'could not be told, and may go on working: DELETE /jobs/long answered 503',
+    );
+    expect(rig.told).toHaveLength(1);
+  });
+
+  it('tells nothing of what was never sent', async () => {
+    const rig = await start();
+    await rig.harness.push('polite', 'make', { input: {} }, { jobId: 'unsent', delay: 60_000 });
+    await rig.reader.cancel('polite', 'unsent', Date.now());
+    const event = await rig.harness.event('unsent');
+    expect(event.data.error?.message).toContain('nothing was sent');
+    expect(rig.told).toEqual([]);
   });
 });
