@@ -1,4 +1,4 @@
-import type { Resolution, SubmissionState } from '../core/submission.ts';
+import type { Intent, Resolution, SubmissionState } from '../core/submission.ts';
 import type { RedisConnection } from './connection.ts';
 import { openKey, type OpenNote } from './open-submissions.ts';
 
@@ -136,6 +136,29 @@ export class RecordStore {
   }
 
   /**
+   * Leaves what the vendor answered to a submit with the submission, for whoever holds its job by now. Asks for no lock.
+   * @param intent - the submit that was answered
+   * @returns false when nobody will come for it: another submit was made since, the submission has ended, or its job is
+   * gone.
+   */
+  async leaveAnswer(address: JobAddress, intent: Intent, reply: unknown): Promise<boolean> {
+    const code = await this.#redis.jobferryAnswer(
+      this.#jobKey(address),
+      JSON.stringify(intent),
+      JSON.stringify({ intent, reply }),
+    );
+    return code === 1;
+  }
+
+  /** What another worker heard to this submit and could not store, if there is such an answer. */
+  async answerTo(address: JobAddress, intent: Intent): Promise<unknown> {
+    const text = await this.#redis.hget(this.#jobKey(address), answerField);
+    if (text === null) return undefined;
+    const left = JSON.parse(text) as { intent: Intent; reply: unknown };
+    return left.intent.at === intent.at && left.intent.attempt === intent.attempt ? left.reply : undefined;
+  }
+
+  /**
    * Leaves a cancel request with a job.
    * @returns `marked` when the record now says so and the job may be promoted, `active` when a worker holds the job
    * and will see it, `over` when it has ended, `missing` when there is no such job.
@@ -179,6 +202,8 @@ export class RecordStore {
 }
 
 const cancelField = 'jobferry.cancel';
+/** Gone with the next record without an intent: what it holds for the vendor can be an upload link. */
+const answerField = 'jobferry.answer';
 
 const helpers = `
 local function append(key, line, keep)
@@ -203,6 +228,7 @@ local cancel = redis.call('HGET', KEYS[1], '${cancelField}')
 if ARGV[5] == '1' and cancel then return {0, cancel} end
 if KEYS[4] ~= KEYS[1] and string.sub(redis.call('HGET', KEYS[4], 'progress') or '', 1, 4) == '{"v"' then return {2} end
 redis.call('HSET', KEYS[1], 'progress', ARGV[2])
+if not string.find(ARGV[2], '"intent":', 1, true) then redis.call('HDEL', KEYS[1], '${answerField}') end
 append(KEYS[3], ARGV[3], ARGV[4])
 list(KEYS[5], ARGV[6], ARGV[7])
 return {1}`,
@@ -235,6 +261,15 @@ if cancel then
   redis.call('HSET', KEYS[1], '${cancelField}', cancel)
   return 2
 end
+return 1`,
+  },
+  jobferryAnswer: {
+    numberOfKeys: 1,
+    lua: `
+local progress = redis.call('HGET', KEYS[1], 'progress')
+if not progress or string.find(progress, '"settled":', 1, true) then return 0 end
+if not string.find(progress, '"intent":' .. ARGV[1], 1, true) then return 0 end
+redis.call('HSET', KEYS[1], '${answerField}', ARGV[2])
 return 1`,
   },
   jobferryResolve: {
@@ -308,6 +343,7 @@ interface RecordCommands {
     submissionId: string,
     note: string,
   ): Promise<number>;
+  jobferryAnswer(job: string, intent: string, answer: string): Promise<number>;
   jobferryCancel(job: string, lock: string, at: number): Promise<number>;
   jobferryResolve(job: string, lock: string, resolution: string): Promise<number>;
 }

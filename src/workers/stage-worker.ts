@@ -163,7 +163,7 @@ export class StageWorker {
       const begun = await this.#beginTurn(job, lock, interruption.signal, logger);
       if (typeof begun === 'string') return begun;
       turn = begun;
-      const move = await this.#runTurn(turn, interruption, job);
+      const move = await this.#runTurn(turn, interruption);
       return await this.#applyMove(turn, move, job);
     } catch (error) {
       if (error instanceof DelayedError) throw error;
@@ -225,9 +225,8 @@ export class StageWorker {
   }
 
   /** Takes the turn, and gives it up when the worker has to end or has lost the job. */
-  async #runTurn(turn: Turn, interruption: AbortController, job: Job): Promise<Move> {
+  async #runTurn(turn: Turn, interruption: AbortController): Promise<Move> {
     this.#turns.add(interruption);
-    const work = takeTurn(turn);
     const interrupted = new Promise<Move>((resolve, reject) => {
       const onAbort = (): void => {
         if (this.#isShuttingDown)
@@ -238,27 +237,9 @@ export class StageWorker {
       else turn.signal.addEventListener('abort', onAbort, { once: true });
     });
     try {
-      return await Promise.race([work, interrupted]);
-    } catch (error) {
-      if (error instanceof TurnLostError) void this.#handOverLate(turn, work, job);
-      throw error;
+      return await Promise.race([takeTurn(turn), interrupted]);
     } finally {
       this.#turns.delete(interruption);
-    }
-  }
-
-  /**
-   * A turn that lost its job while the vendor was at work may still hear its answer, and where the vendor can not be
-   * asked that answer is the only one there will be. It is handed over unless the submission has gone on without it.
-   */
-  async #handOverLate(turn: Turn, work: Promise<Move>, job: Job): Promise<void> {
-    try {
-      const move = await work;
-      if (move.kind !== 'hand-over') return;
-      turn.logger.info({}, 'the vendor took a submit whose turn was lost');
-      await handOver(turn, move, job, this.#pollQueue);
-    } catch {
-      // Whoever has the job goes on from what was saved.
     }
   }
 

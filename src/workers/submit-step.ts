@@ -38,7 +38,19 @@ export async function submitStep(turn: Turn): Promise<Move | undefined> {
     beginReconciling(turn, intendedAt, intendedAt + Math.max(turn.engine.reconcile.inFlightMs, inFlightMs));
     turn.logger.warn({ attempt: state.intent?.attempt }, 'found a submit without an answer');
   }
+  const answer = await answerOfAnother(turn);
+  if (answer !== undefined) {
+    turn.logger.info({}, 'what the vendor answered another worker is taken over');
+    return accept(turn, answer, `accepted at ${turn.elapsed()}, as another worker heard: ${nameJobs(answer.jobs)}`);
+  }
   return state.phase === 'reconciling' ? reconcile(turn) : submit(turn);
+}
+
+/** What the vendor answered a worker that had lost this submission by then. */
+async function answerOfAnother(turn: Turn): Promise<SubmitReply | undefined> {
+  const { intent } = turn.state;
+  if (intent === undefined) return undefined;
+  return (await turn.engine.store.answerTo(turn.address, intent)) as SubmitReply | undefined;
 }
 
 async function submit(turn: Turn): Promise<Move | undefined> {
@@ -111,7 +123,29 @@ async function submitAdmitted(
   await settleAdmission(undefined);
   const took = describeDuration(turn.now() - startedAt);
   turn.logger.info({ attempt, vendorJobIds: reply.jobs.slice(0, 20).map((job) => job.id) }, 'submit accepted');
-  return accept(turn, reply, `accepted at ${turn.elapsed()} in ${took}: ${nameJobs(reply.jobs)}`);
+  return acceptOrLeave(turn, reply, `accepted at ${turn.elapsed()} in ${took}: ${nameJobs(reply.jobs)}`);
+}
+
+/**
+ * The lock can be lost while the vendor is at work, and its answer is the one thing that this turn knows and nobody else
+ * can: it is left for whoever has the submission by now.
+ */
+async function acceptOrLeave(turn: Turn, reply: SubmitReply, line: string): Promise<Move | undefined> {
+  const { intent } = turn.state;
+  try {
+    turn.assertHeld();
+    return await accept(turn, reply, line);
+  } catch (error) {
+    if (!(error instanceof TurnLostError) || intent === undefined) throw error;
+    const isLeft = await turn.engine.store.leaveAnswer(turn.address, intent, reply);
+    turn.logger.warn(
+      { vendorJobIds: reply.jobs.slice(0, 20).map((job) => job.id), isLeft },
+      isLeft
+        ? 'lost the job while the vendor answered: the answer is left for the next worker'
+        : 'lost the job while the vendor answered, and nobody waits for the answer any more',
+    );
+    throw error;
+  }
 }
 
 async function onPreflightError(

@@ -1,5 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import * as z from 'zod';
+import type { VendorJob } from '../../src/core/submission.ts';
+import type { ResendSafety, StepContext } from '../../src/ports/vendor-adapter.ts';
 import { defineVendor } from '../../src/vendors/define-vendor.ts';
 import { Harness, until } from '../helpers/harness.ts';
 
@@ -34,25 +36,31 @@ describe('a turn that lost its job', () => {
     expect(seen.submits).toBe(1);
   });
 
-  it('hands over what the vendor answers it, where nobody can ask the vendor again', async () => {
-    const { adapter, seen } = waitingVendor('submit');
+  it.each([
+    ['where nobody can ask the vendor again', 'none', false],
+    ['where it is the only one that knows what to prepare', 'lookup', true],
+  ] as const)('leaves what the vendor answers it to the next one, %s', async (_where, resend, isPrepared) => {
+    const { adapter, seen } = waitingVendor('submit', { resend, isPrepared });
     harness = await Harness.start({
       adapters: [adapter],
       env: { SLOW_API_KEY: 'key' },
-      change: (config) => ({ ...config, reconcile: { ...config.reconcile, inFlightMs: 8_000 } }),
+      change: (config) => ({ ...config, reconcile: { ...config.reconcile, inFlightMs: 8_000, absenceMs: 1_000 } }),
     });
     const id = await harness.submit('slow', 'make', {});
     await until(() => seen.submits === 1);
     await putBackInLine(harness, id);
-    // The next turn finds the intent, asks nobody, and waits for what may still come.
+    // The next turn finds the intent, and waits for what may still come.
     await until(async () => (await recordOf(harness, id)).includes('"phase":"reconciling"'));
     for (const goOn of seen.waiting) goOn();
     const event = await harness.event(id);
     expect(event.data.outcome).toBe('succeeded');
     expect(event.data.vendorJobs.map((job) => job.id)).toEqual(['v1']);
-    await until(async () => (await harness?.queue('slow.submit').getJob(id)) === undefined, 10_000);
+    expect(seen.prepared).toEqual(isPrepared ? ['link-1'] : []);
     expect(seen.submits).toBe(1);
     expect(harness.events).toEqual([event]);
+    const left = async (): Promise<number> =>
+      harness?.redis.hexists(`${harness.prefix}:slow.submit:${id}`, 'jobferry.answer') ?? 1;
+    await until(async () => (await left()) === 0);
   });
 });
 
@@ -71,8 +79,15 @@ function lockOf({ redis, prefix }: Harness, id: string): Promise<string | null> 
 }
 
 /** Each look before a submit, or each submit, waits until the test lets it go on. */
-function waitingVendor(waitsIn: 'preflight' | 'submit' = 'preflight') {
-  const seen = { waiting: [] as (() => void)[], submits: 0 };
+function waitingVendor(
+  waitsIn: 'preflight' | 'submit' = 'preflight',
+  { resend = 'none', isPrepared = false }: { resend?: ResendSafety; isPrepared?: boolean } = {},
+) {
+  const seen = { waiting: [] as (() => void)[], submits: 0, prepared: [] as unknown[] };
+  const prepare = async ({ jobs }: Pick<StepContext<unknown, unknown>, 'jobs'>): Promise<VendorJob[]> => {
+    seen.prepared.push(jobs[0]?.extra?.['link']);
+    return jobs.map((job) => ({ ...job, status: 'succeeded', outcome: 'succeeded' }));
+  };
   const wait = (): Promise<void> => new Promise((resolve) => void seen.waiting.push(resolve));
   const adapter = defineVendor({
     name: 'slow',
@@ -84,7 +99,9 @@ function waitingVendor(waitsIn: 'preflight' | 'submit' = 'preflight') {
       make: {
         summary: 'Makes it.',
         input: z.strictObject({}),
-        resend: 'none',
+        resend,
+        reconcile: async () => ({ found: 'absent' }),
+        ...(isPrepared ? { prepare } : {}),
         async preflight() {
           if (waitsIn === 'preflight') await wait();
           return {};
@@ -92,7 +109,8 @@ function waitingVendor(waitsIn: 'preflight' | 'submit' = 'preflight') {
         async submit() {
           seen.submits += 1;
           if (waitsIn === 'submit') await wait();
-          return { jobs: [{ id: 'v1', kind: 'job', status: 'succeeded' }] };
+          const extra = { link: `link-${seen.submits}` };
+          return { jobs: [{ id: 'v1', kind: 'job', extra, ...(isPrepared ? {} : { status: 'succeeded' }) }] };
         },
       },
     },
