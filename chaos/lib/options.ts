@@ -121,7 +121,7 @@ const forms = {
     settleMs: 300_000,
     faults: {
       kill: 500,
-      'die-at': 500,
+      'die-at': 550,
       freeze: 30,
       'freeze-at': 60,
       'freeze-long': 10,

@@ -14,7 +14,7 @@ export type Admission =
   /** Come back then; nothing was sent and no slot is held meanwhile. */
   | { admitted: false; until: number; why: ErrorInfo };
 
-const refreshMs = 500;
+const refreshMs = 100;
 /**
  * A probe is one worker's for this long, and longer while that worker lives: one that dies with it must not keep the
  * account held for the time that a request may take.
@@ -36,7 +36,7 @@ const unthrottled = Number.POSITIVE_INFINITY;
  *   open ──(401, 403, 402)──► held ──(one probe at a time, of all workers, works)──► open
  *   open ──(5 failures in a row of one scope)──► that scope held as unavailable ──(as above)──► open
  *
- * What is throttled or held is shared by all workers through Redis and read at most twice a second; a job that is not
+ * What is throttled or held is shared by all workers through Redis and read at most ten times a second; a job that is not
  * admitted is told when to come back and costs nothing until then.
  */
 export class AccountGate {
@@ -78,7 +78,7 @@ export class AccountGate {
       if (!(await this.#board.takeProbe(this.#name, probe, probeMs))) {
         return { admitted: false, until: now + 500 + this.#clock.random() * 1_500, why };
       }
-      // What is known here can be half a second old, and the probe before this one may have failed since.
+      // What is known here can be a moment old, and the probe before this one may have failed since.
       await this.#read();
       const still = this.#holdOn(scope);
       if (still === undefined || still.until > this.#clock.now()) {
