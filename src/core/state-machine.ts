@@ -7,7 +7,8 @@ import type { Phase, SubmissionState } from './submission.ts';
 export const transitions: Readonly<Record<Phase, Readonly<Partial<Record<Phase, string>>>>> = {
   received: {
     intended: 'intent saved',
-    accepted: 'adopts running work, or the last request was refused and earlier ones were not',
+    accepted:
+      'adopts running work or an answer that came late, or the last request was refused and earlier ones were not',
     polling: 'the same',
     settled: 'bad input, canceled, deadline',
   },

@@ -71,4 +71,38 @@ describe('an acceptance that comes while another worker has the submission', () 
     expect(saved).toEqual({ kind: 'handed-over' });
     expect(await store.read(submit)).not.toContain('"settled"');
   });
+
+  it('is left as the answer to one submit, and to no other', async () => {
+    rig = await startKnowhere({ groups: 0 });
+    const { harness } = rig;
+    const store = new RecordStore(harness.redis, harness.prefix);
+    const submit = { queue: 'knowhere.submit', jobId: 'late' };
+    const field = (): Promise<number> =>
+      harness.redis.hexists(`${harness.prefix}:knowhere.submit:late`, 'jobferry.answer');
+    await harness.push('knowhere', 'parse', { input: urlInput() }, { jobId: 'late' });
+    await harness.redis.set(`${harness.prefix}:knowhere.submit:late:lock`, 'worker-b');
+    const now = Date.now();
+    const open = { vendor: 'knowhere', submissionId: 'late', note: { op: 'parse', at: now } };
+    const save = (state: SubmissionState): Promise<unknown> => store.save(submit, 'worker-b', state, undefined, open);
+    const intent = { attempt: 1, at: now, fingerprint: '0123456789abcdef' };
+    const later = { ...intent, attempt: 2, at: now + 1 };
+    const reply = { jobs: [{ id: 'job_late', kind: 'job' }] };
+    const looking: SubmissionState = { ...receive('late', now, now + 60_000), phase: 'reconciling', intent };
+
+    expect(await store.leaveAnswer(submit, intent, reply), 'before any record').toBe(false);
+    await save(looking);
+    expect(await store.leaveAnswer(submit, later, reply), 'to a submit that the record does not know').toBe(false);
+    expect(await store.answerTo(submit, intent)).toBeUndefined();
+    expect(await store.leaveAnswer(submit, intent, reply)).toBe(true);
+    expect(await store.answerTo(submit, intent)).toEqual(reply);
+    expect(await store.answerTo(submit, later)).toBeUndefined();
+
+    await save({ ...looking, phase: 'accepted', intent: undefined } as never);
+    expect(await field(), 'gone once it was taken over').toBe(0);
+
+    const settled = { outcome: 'canceled', error: null, at: now } as const;
+    await save({ ...looking, phase: 'settled', settled });
+    expect(await store.leaveAnswer(submit, intent, reply), 'after the end').toBe(false);
+    expect(await field()).toBe(0);
+  });
 });
