@@ -27,8 +27,8 @@ const style = `<style>
   }
 </style>`;
 
-const width = 860;
-const left = 160;
+const width = 890;
+const left = 190;
 const plotWidth = width - left - 40;
 const upper = 84;
 const plotHeight = 220;
