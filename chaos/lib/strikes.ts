@@ -277,6 +277,7 @@ export class Strikes {
         await sleep(2_000 + draws.a * 4_000);
         vendor.child.signal('SIGCONT');
     }
+    await vendor.hasCaughtUp();
     burning.to = Date.now();
   }
 

@@ -4,6 +4,9 @@ import { Child } from './child.ts';
 import type { Audit } from './evidence.ts';
 import type { VendorFault } from './vendor-faults.ts';
 
+/** Of its event loop: one in which it hears the question, one for what came by then, and one to spare. */
+const turnsToCatchUp = 3;
+
 /** The sandbox in a process of its own, on a line to the controller. */
 export class VendorProcess {
   readonly child: Child;
@@ -25,9 +28,12 @@ export class VendorProcess {
     return this.#ask('disarm');
   }
 
-  /** Bytes. */
-  memory(): Promise<number> {
-    return this.#ask('memory');
+  /**
+   * Until it has read all that had reached it: a busy vendor handles requests after the connection they came on was cut,
+   * and its ledger shows them as answered.
+   */
+  async hasCaughtUp(): Promise<void> {
+    for (let turns = 0; turns < turnsToCatchUp; turns += 1) await this.#ask('turn');
   }
 
   /** @param file - carries it over: a long run's ledger is too much for the line */
