@@ -13,7 +13,7 @@ import { AccountGate } from '../../src/workers/account-gate.ts';
 export const meanings = {
   intent: 'the record that is saved before the vendor is called',
   acceptance: 'the vendor’s answer, saved before what the vendor still needs is prepared',
-  fence: 'saves that happen only while the lock is held, and not over a cancel',
+  fence: 'saves that happen only while the lock is held, and not over a cancel or a hand-over',
   'hand-over': 'the poll job gets its record in a write of its own, which only the first acceptance makes',
   outcome: 'the outcome that is saved before its event is sent',
   cancel: 'cancel requests that came while a worker held the job are read back after each poll',
@@ -42,7 +42,9 @@ const lines: Readonly<Partial<Record<Protection, Readonly<Record<string, readonl
     jobferrySave: [
       /^if redis\.call\('EXISTS', KEYS\[1\]\) == 0 .*$/m,
       /^if redis\.call\('GET', KEYS\[2\]\) .*$/m,
-      /^local cancel = .*\nif ARGV\[5\] == '1' then\n(?: {2}.*\n)+end$/m,
+      /^local cancel = .*\nif ARGV\[5\] == '1' and cancel .*$/m,
+      /^if KEYS\[4\] ~= KEYS\[1\] .*$/m,
+      /^if not string\.find\(ARGV\[2\], '"intent":', 1, true\) .*$/m,
     ],
   },
   cancel: { jobferryNote: [/^return redis\.call\('HGET', KEYS\[1\], 'jobferry\.cancel'\)$/m] },
