@@ -1,5 +1,6 @@
 import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
+import { isAlive } from '../../scripts/process-alive.ts';
 import { projectDir, transpile } from '../../scripts/transpile.ts';
 
 const buildsDir = path.join(projectDir, '.jobferry');
@@ -32,14 +33,5 @@ function removeAbandoned(): void {
     const pid = namePattern.exec(name)?.[1];
     if (pid !== undefined && !isAlive(Number(pid)))
       rmSync(path.join(buildsDir, name), { recursive: true, force: true });
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
   }
 }

@@ -22,7 +22,7 @@ export type SaveResult =
 
 /** What keeps a write from happening, beside a lost lock. */
 export interface Unless {
-  /** That this poll job has a record: the submission was accepted, and goes on there. */
+  /** That this poll job has a record: the submission was accepted, and goes on there. The job itself does not count. */
   handedOver: JobAddress;
   /** That somebody asked for a cancel: for the write before a vendor is called. */
   canceled?: true;

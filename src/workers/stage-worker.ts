@@ -193,7 +193,7 @@ export class StageWorker {
       const cancelRequestedAt = readCancelRequest(job.progress);
       if (cancelRequestedAt !== undefined) state.cancelRequestedAt = cancelRequestedAt;
     }
-    const pollAddress = { queue: stageQueue(this.vendorName, 'poll'), jobId: pollJobId(state.id) };
+    const pollAddress = this.#pollAddressOf(state);
     if (fresh?.ok === false) {
       // The same id with other data is still the same id: its submission is on its way already.
       if (await this.#engine.store.exists(pollAddress)) return this.#endDuplicate(job, logger);
@@ -338,10 +338,7 @@ export class StageWorker {
       const line = `${outcome}: ${redactText(clip(error.message, 2_000))}`;
       const address = this.#addressOf(job);
       const open = { vendor: this.vendorName, submissionId: state.id, note: null };
-      const unless =
-        this.stage === 'submit'
-          ? { handedOver: { queue: stageQueue(this.vendorName, 'poll'), jobId: pollJobId(state.id) } }
-          : undefined;
+      const unless = { handedOver: this.#pollAddressOf(state) };
       const saved = await this.#engine.store.save(address, token, state, line, open, unless);
       if (saved.kind === 'fenced') throw new TurnLostError('lost the lock');
       if (saved.kind === 'handed-over') return this.#endDuplicate(job, logger);
@@ -390,6 +387,10 @@ export class StageWorker {
 
   #addressOf(job: Job): JobAddress {
     return { queue: this.#queueName, jobId: job.id ?? '' };
+  }
+
+  #pollAddressOf(state: SubmissionState): JobAddress {
+    return { queue: stageQueue(this.vendorName, 'poll'), jobId: pollJobId(state.id) };
   }
 
   /** A fault of our own, or of Redis. The submission waits and is tried again; its deadline bounds it. */

@@ -157,8 +157,7 @@ export class Turn {
     const jobs = kept.jobs.map(({ extra: _x, ...job }) => job);
     this.state = { ...kept, jobs, phase: 'settled', settled: { outcome, error, at: this.now() } };
     const because = error === null ? '' : `: ${error.code}: ${error.message}`;
-    const unless = this.stage === 'submit' ? { handedOver: this.pollAddress } : undefined;
-    const saved = await this.#save(`${outcome} at ${this.elapsed()}${because}`, unless);
+    const saved = await this.#save(`${outcome} at ${this.elapsed()}${because}`, { handedOver: this.pollAddress });
     if (saved.kind === 'handed-over') return { kind: 'duplicate' };
     this.logger.info(
       { outcome, errorCode: error?.code, polls: this.state.polls, elapsedMs: this.now() - this.state.enqueuedAt },

@@ -8,6 +8,7 @@ import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Redis } from 'ioredis';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { isAlive } from '../../scripts/process-alive.ts';
 import {
   findRedisServer,
   startEmbeddedRedis,
@@ -55,15 +56,6 @@ function connect(redis: EmbeddedRedis): Redis {
   client.on('error', () => {}); // the server going away is the subject of some tests
   clients.push(client);
   return client;
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 /** Whether anything accepts connections on the port. Its process id can outlast a server whose parent is gone. */
