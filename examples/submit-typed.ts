@@ -7,13 +7,13 @@ import { disconnect, InvalidSubmissionError, status, submit } from '../src/index
 
 const run = Date.now().toString(36);
 
-const { submissionId, eventId } = await submit('knowhere', 'parse', {
+const { submissionId } = await submit('knowhere', 'parse', {
   id: `contract-${run}`, // left out, a unique one is made
   input: { sourceType: 'url', sourceUrl: 'https://example.com/contract.pdf', parsingParams: { model: 'base' } },
   poll: { initialDelayMs: 500, maxDelayMs: 5_000, deadlineMs: 600_000 },
   metadata: { customer: 'c-42' },
 });
-console.log(`submitted ${submissionId}; its event will be ${eventId}`);
+console.log(`submitted ${submissionId}`);
 
 // What can be checked is checked before anything is sent; the error names every fault.
 try {

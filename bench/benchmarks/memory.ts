@@ -1,5 +1,6 @@
 import { Queue } from 'bullmq';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { hashFields } from '../../src/queues/job-hash.ts';
 import { Arena, type Contestant } from '../lib/arena.ts';
 import { payload, shortestPoll, type Poll } from '../lib/payloads.ts';
 import type { Benchmark, Report, RunOptions } from '../lib/report.ts';
@@ -155,7 +156,10 @@ async function afterMany(
     await contestant.stop();
   });
   const key = contestant.key('knowhere.poll', 'm-bench-submission-7');
-  const [record, log] = [await arena.redis.hget(key, 'progress'), await arena.redis.lrange(`${key}:logs`, 0, -1)];
+  const [record, log] = [
+    await arena.redis.hget(key, hashFields.record),
+    await arena.redis.lrange(`${key}:logs`, 0, -1),
+  ];
   await contestant.wipe();
   return [bytes, { record, log }];
 }

@@ -1,9 +1,12 @@
 import { Queue, Worker, type Job } from 'bullmq';
 import { Redis } from 'ioredis';
+import { writeRecord } from '../../src/core/record.ts';
 import type { SubmissionState } from '../../src/core/submission.ts';
+import { hashFields, type JobHash } from '../../src/queues/job-hash.ts';
 import { QueueGuard } from '../../src/queues/queue-guard.ts';
 import { RecordStore } from '../../src/queues/record-store.ts';
 import { AccountGate } from '../../src/workers/account-gate.ts';
+import { TolerantWorker } from '../../src/workers/tolerant-worker.ts';
 
 /**
  * Takes protections out of the engine, to see what each costs. Nothing in the product can be switched off, and nothing
@@ -42,12 +45,12 @@ const lines: Readonly<Partial<Record<Protection, Readonly<Record<string, readonl
     jobferrySave: [
       /^if redis\.call\('EXISTS', KEYS\[1\]\) == 0 .*$/m,
       /^if redis\.call\('GET', KEYS\[2\]\) .*$/m,
-      /^local cancel = .*\nif ARGV\[5\] == '1' and cancel .*$/m,
+      /^local cancel = .*\nif ARGV\[6\] == '1' and cancel .*$/m,
       /^if KEYS\[4\] ~= KEYS\[1\] .*$/m,
-      /^if not string\.find\(ARGV\[2\], '"intent":', 1, true\) .*$/m,
+      /^local _, submit, waits = .*\nif submit == .*\nif waits == .*$/m,
     ],
   },
-  cancel: { jobferryNote: [/^return redis\.call\('HGET', KEYS\[1\], 'jobferry\.cancel'\)$/m] },
+  cancel: { jobferryNote: [/^local asked = .*\nreturn \(asked.*$/m] },
   list: { jobferrySave: [/^list\(.*$/m], jobferryBegin: [/^list\(.*$/m] },
 };
 
@@ -92,12 +95,12 @@ function replaceStore(out: ReadonlySet<Protection>): void {
   };
   store.note = function (...given) {
     // Without either there is nothing to write and nothing to read.
-    if (out.has('log') && out.has('cancel')) return Promise.resolve(undefined);
+    if (out.has('log') && out.has('cancel')) return Promise.resolve(false);
     if (out.has('log')) given[1] = undefined;
     return note.apply(this, given);
   };
   store.begin = function (...given) {
-    if (out.has('log')) given[3] = '';
+    if (out.has('log')) given[4] = '';
     return begin.apply(this, given);
   };
 }
@@ -107,7 +110,7 @@ function replaceStore(out: ReadonlySet<Protection>): void {
  * to where the engine looks for it when the job is taken; from the first poll on it is in its place anyway.
  */
 function handOverInOneAdd(): void {
-  const waiting = new Map<string, (record: SubmissionState) => Promise<Job>>();
+  const waiting = new Map<string, (record: SubmissionState, request: string) => Promise<Job>>();
   type Add = (this: Queue, ...given: Parameters<Queue['add']>) => Promise<Job | undefined>;
   const queue = Queue.prototype as unknown as { add: Add };
   const { add } = queue;
@@ -115,23 +118,24 @@ function handOverInOneAdd(): void {
     if (!this.name.endsWith('.poll')) return add.call(this, name, data, options);
     waiting.set(
       options?.jobId ?? '',
-      (record) => add.call(this, name, { ...(data as object), record }, options) as Promise<Job>,
+      (record, request) => add.call(this, name, { record: writeRecord(record), request }, options) as Promise<Job>,
     );
     return Promise.resolve(undefined);
   };
   const store = RecordStore.prototype as { begin: Method<'begin'> };
-  store.begin = async function (...[poll, , state]) {
-    await waiting.get(poll.jobId)?.(state);
+  store.begin = async function (...[poll, , state, request]) {
+    await waiting.get(poll.jobId)?.(state, request);
     waiting.delete(poll.jobId);
     return 'begun';
   };
-  type Create = (this: Worker, ...given: unknown[]) => Job<{ record?: SubmissionState }>;
-  const worker = Worker.prototype as unknown as { createJob: Create };
-  const { createJob } = worker;
-  worker.createJob = function (...given) {
-    const job = createJob.apply(this, given);
-    if (job.progress === 0 && job.data.record !== undefined) job.progress = job.data.record;
-    return job;
+  type HashOf = (this: TolerantWorker, job: Job) => JobHash;
+  const taken = TolerantWorker.prototype as unknown as { hashOf: HashOf };
+  const { hashOf } = taken;
+  taken.hashOf = function (job) {
+    const hash = hashOf.call(this, job);
+    if (hash[hashFields.record] !== undefined) return hash;
+    const { record, request } = JSON.parse(hash['data'] ?? '{}') as { record?: string; request?: string };
+    return record === undefined ? hash : { ...hash, [hashFields.record]: record, [hashFields.request]: request };
   };
 }
 

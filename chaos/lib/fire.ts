@@ -5,6 +5,7 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'bullmq';
 import type { CompletionEvent } from '../../src/core/completion-event.ts';
+import { hashFields } from '../../src/queues/job-hash.ts';
 import { checkpoints } from '../../src/workers/engine.ts';
 import type { Build } from './build.ts';
 import { check, type Verdict } from './check.ts';
@@ -245,7 +246,7 @@ class Fire {
     for (const queue of [...stageQueues, 'results']) {
       for (const [place, ids] of await this.#places(queue)) {
         for (const jobId of ids) {
-          const record = await this.#scene.direct.hget(`${prefix}:${queue}:${jobId}`, 'progress');
+          const record = await this.#scene.direct.hget(`${prefix}:${queue}:${jobId}`, hashFields.record);
           leftovers.push({ queue, jobId, place, record });
         }
       }

@@ -1,8 +1,9 @@
 import { BullMQAdapter } from '@bull-board/api/bullMQAdapter';
 import type { Job, JobType, Queue } from 'bullmq';
+import { eventIdOf } from '../core/completion-event.ts';
 import { redactText } from '../core/redact.ts';
 import type { RedisConnection } from '../queues/connection.ts';
-import { isNumberedId, pollJobId, resultJobId, submissionIdOf } from '../queues/job-ids.ts';
+import { isNumberedId, pollJobId, resultJobId } from '../queues/job-ids.ts';
 import { defaultResultQueue, stageQueue } from '../queues/names.ts';
 import { boardLimits, clipJson, clipText } from './clip-json.ts';
 import {
@@ -122,15 +123,12 @@ function nameOf(job: Job, summary: JobSummary | undefined, role: QueueRole | und
 }
 
 /** `progress.progress` draws the ring of the board; the rest fills its Progress tab. */
-function pictureOfProgress(stored: StoredJob, summary: JobSummary | undefined): unknown {
-  if (typeof stored.progress !== 'object' || stored.progress === null) {
-    return typeof stored.progress === 'number' || typeof stored.progress === 'boolean'
-      ? stored.progress
-      : clipJson(stored.progress);
-  }
-  const record = clipJson(withReadableTimes(stored.progress));
+function pictureOfProgress({ record, progress }: StoredJob, summary: JobSummary | undefined): unknown {
+  if (record === undefined)
+    return typeof progress === 'number' || typeof progress === 'boolean' ? progress : clipJson(progress);
   const ring = summary?.percent === undefined ? {} : { progress: summary.percent };
-  return { ...ring, ...(summary === undefined ? {} : { state: summary.state }), record };
+  const state = summary === undefined ? {} : { state: summary.state };
+  return { ...ring, ...state, record: clipJson(withReadableTimes(record)) };
 }
 
 function redactFacts(summary: JobSummary): Record<string, unknown> {
@@ -153,15 +151,14 @@ function linkOnward(
   const { data } = (shown.data ?? {}) as { data?: Record<string, unknown> };
   if (role === undefined) return linkToSubmission(data);
   if (typeof shown.id !== 'string' || typeof shown.finishedOn !== 'number') return undefined;
-  const submissionId = submissionIdOf(role.vendor, shown.id);
-  const { record } = (shown.progress ?? {}) as { record?: { settled?: unknown } };
+  const { record } = (shown.progress ?? {}) as { record?: { id: string; use?: string; settled?: unknown } };
   if (record?.settled === undefined) {
-    if (role.stage === 'poll') return undefined;
-    return link(stageQueue(role.vendor, 'poll'), pollJobId(submissionId), 'to its poll job');
+    if (role.stage === 'poll' || record === undefined) return undefined;
+    return link(stageQueue(role.vendor, 'poll'), pollJobId(record.id), 'to its poll job');
   }
   const replyTo = typeof data?.['replyTo'] === 'string' ? data['replyTo'] : defaultResultQueue;
   if (!resultQueues.includes(replyTo)) return undefined;
-  return link(replyTo, resultJobId(`${role.vendor}.${submissionId}`), 'to its event');
+  return link(replyTo, resultJobId(eventIdOf(role.vendor, record)), 'to its event');
 }
 
 /** From an event to where its submission ended: at the submit stage when nothing was ever accepted. */

@@ -1,11 +1,5 @@
 import { describeDuration, describeState } from '../core/describe.ts';
-import {
-  overallProgress,
-  readCancelRequest,
-  readState,
-  type SubmissionState,
-  type VendorJob,
-} from '../core/submission.ts';
+import { overallProgress, type SubmissionState, type VendorJob } from '../core/submission.ts';
 import type { StoredJob } from './stored-job.ts';
 
 /** What a person wants to know of a submission, in the order in which they ask. */
@@ -26,7 +20,7 @@ export interface QueueRole {
 /** A submission's job in words. Never throws: the record may be anything, written by anyone. */
 export function summarizeSubmission(stored: StoredJob, role: QueueRole, now: number): JobSummary {
   try {
-    const record = readState(stored.progress);
+    const { record } = stored;
     return record === undefined ? summarizeUntaken(stored, now) : summarizeRecord(stored, record, role, now);
   } catch {
     return { state: 'its record can not be read', facts: {} };
@@ -34,8 +28,7 @@ export function summarizeSubmission(stored: StoredJob, role: QueueRole, now: num
 }
 
 function summarizeUntaken(stored: StoredJob, now: number): JobSummary {
-  const canceled = readCancelRequest(stored.progress) ?? stored.cancelRequestedAt;
-  const { job } = stored;
+  const { job, cancelRequestedAt: canceled } = stored;
   let state = 'waiting for a worker';
   if (canceled !== undefined) state = 'waiting for a worker, cancel requested';
   else if (job.finishedOn !== undefined)

@@ -1,7 +1,7 @@
 import type { Queue } from 'bullmq';
 import type { RedisConnection } from '../queues/connection.ts';
 import type { QueueRole } from './describe-job.ts';
-import { dueAtOf } from './stored-job.ts';
+import { dueAtOf } from '../queues/job-hash.ts';
 
 export interface WatchedQueue {
   queue: Queue;

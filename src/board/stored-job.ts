@@ -1,11 +1,23 @@
 import { Job, type Queue } from 'bullmq';
+import type { SubmissionState } from '../core/submission.ts';
 import type { RedisConnection } from '../queues/connection.ts';
+import { cancelOf, dueAtOf, hashFields, parseJson, recordOf, requestTextOf } from '../queues/job-hash.ts';
 
 /** A field larger than this is not fetched: the board asks again every few seconds. */
 const maxFieldBytes = 262_144;
 
 /** Fields of a job's hash that its producer or a worker can fill with anything. */
-const largeFields = ['data', 'progress', 'returnvalue', 'stacktrace', 'failedReason', 'opts', 'name'] as const;
+const largeFields = [
+  'data',
+  hashFields.record,
+  hashFields.request,
+  'progress',
+  'returnvalue',
+  'stacktrace',
+  'failedReason',
+  'opts',
+  'name',
+] as const;
 const smallFields = [
   'timestamp',
   'delay',
@@ -21,13 +33,15 @@ const smallFields = [
   'deid',
   'defa',
   'parentKey',
-  'jobferry.cancel',
+  hashFields.cancel,
 ] as const;
 
 /** A BullMQ job as it is stored, read without trusting that any part of it is small or well-formed. */
 export interface StoredJob {
   job: Job;
+  /** What was asked for: the request as it was taken, else the job's data. */
   data: unknown;
+  record: SubmissionState | undefined;
   progress: unknown;
   returnValue: unknown;
   /** When a delayed job is due, epoch ms. */
@@ -76,12 +90,6 @@ export async function readStoredJobs(
   });
 }
 
-/** When a delayed job is due, epoch ms, from its score: BullMQ packs a sequence number into the low twelve bits. */
-export function dueAtOf(score: unknown): number | undefined {
-  const value = typeof score === 'string' || typeof score === 'number' ? Number(score) : Number.NaN;
-  return Number.isFinite(value) ? Math.floor(value / 4_096) : undefined;
-}
-
 function sizeOf(sizes: readonly [Error | null, unknown][], index: number, position: number): number {
   const size = sizes[index * largeFields.length + position]?.[1];
   return typeof size === 'number' ? size : 0;
@@ -93,7 +101,8 @@ function build(queue: Queue, id: string, fields: ReadonlyMap<string, string>, du
     return fields.has(field) && Number.isFinite(value) ? value : undefined;
   };
   const name = fields.get('name') ?? '';
-  const data = parse(fields.get('data'));
+  const hash = Object.fromEntries(fields);
+  const data = parse(requestTextOf(hash));
   const progress = parse(fields.get('progress')) ?? 0;
   const job = new Job(queue, name, {}, {}, id);
   job.opts = readOptions(fields.get('opts'));
@@ -117,20 +126,17 @@ function build(queue: Queue, id: string, fields: ReadonlyMap<string, string>, du
   return {
     job,
     data,
+    record: recordOf(hash),
     progress,
     returnValue: parse(fields.get('returnvalue')) ?? null,
     dueAt,
-    cancelRequestedAt: number('jobferry.cancel'),
+    cancelRequestedAt: cancelOf(hash),
   };
 }
 
+/** Text that is not JSON is shown as it is. */
 function parse(text: string | undefined): unknown {
-  if (text === undefined) return undefined;
-  try {
-    return JSON.parse(text) as unknown;
-  } catch {
-    return text;
-  }
+  return text === undefined ? undefined : (parseJson(text) ?? text);
 }
 
 function readOptions(text: string | undefined): Job['opts'] {

@@ -27,9 +27,10 @@ export class EventReader {
   }
 
   /** @returns undefined when it was not sent yet, or was consumed and removed, or Redis is away. */
-  async find(vendor: string, submissionId: string): Promise<CompletionEvent | undefined> {
+  async find(eventId: string | null): Promise<CompletionEvent | undefined> {
+    if (eventId === null) return undefined;
     try {
-      const job = await Job.fromId(this.#queue, resultJobId(`${vendor}.${submissionId}`));
+      const job = await Job.fromId(this.#queue, resultJobId(eventId));
       return completionEvent.safeParse(job?.data).data;
     } catch {
       return undefined;
@@ -69,6 +70,7 @@ export async function followSubmission(options: FollowOptions): Promise<Completi
   let misses = 0;
   let settledSince: number | undefined;
   let isInTrouble = false;
+  let eventId: string | null = null;
   for (;;) {
     signal.throwIfAborted();
     let status: SubmissionStatus | undefined;
@@ -84,18 +86,19 @@ export async function followSubmission(options: FollowOptions): Promise<Completi
       continue;
     }
     if (status === undefined) {
-      const event = await options.events.find(vendor, submissionId);
+      const event = await options.events.find(eventId);
       if (event !== undefined) return event;
       misses += 1;
       if (misses >= looksUntilGone) return undefined;
     } else {
       misses = 0;
+      eventId = status.eventId;
       const facts = JSON.stringify([status.state, status.progress, status.polls]);
       if (facts !== seen) options.onChange(status);
       seen = facts;
       if (status.phase === 'settled') {
         settledSince ??= Date.now();
-        const event = await options.events.find(vendor, submissionId);
+        const event = await options.events.find(eventId);
         if (event !== undefined) return event;
         if (Date.now() - settledSince > eventGraceMs) return eventFromStatus(status, options);
       }
@@ -110,7 +113,7 @@ function eventFromStatus(status: SubmissionStatus, options: FollowOptions): Comp
   const settledAt = status.settledAt ?? new Date().toISOString();
   return {
     specversion: '1.0',
-    id: `${vendor}.${submissionId}`,
+    id: status.eventId ?? `${vendor}.${submissionId}`,
     source: `/jobferry/${vendor}`,
     type: `jobferry.submission.${outcome}`,
     subject: submissionId,

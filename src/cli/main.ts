@@ -105,10 +105,11 @@ function buildProgram(done: (exitCode: number) => void): Command {
     .description('start a settled submission anew, under a new id')
     .argument('<vendor>')
     .argument('<submissionId>')
+    .option('--force', 'also what succeeded, or was retried before')
     .addOption(vendorModule())
-    .action(async (vendor: string, submissionId: string) => {
+    .action(async (vendor: string, submissionId: string, options: { force?: boolean }) => {
       const { retry } = await import('./commands/retry.ts');
-      done(await retry(vendor, submissionId));
+      done(await retry(vendor, submissionId, options));
     });
 
   program

@@ -7,10 +7,10 @@ import { Queue, Worker } from 'bullmq';
 import { runWorkers, type RunningWorkers } from '../app.ts';
 import { loadConfig, requireRedis, type Config } from '../config/load-config.ts';
 import { completionEvent, type CompletionEvent } from '../core/completion-event.ts';
-import { readState } from '../core/submission.ts';
 import { silentLogger } from '../ports/logger.ts';
 import type { VendorAdapter } from '../ports/vendor-adapter.ts';
 import { openConnection, type RedisConnection } from '../queues/connection.ts';
+import { RecordStore } from '../queues/record-store.ts';
 import { routeMatcher, type ConformanceDouble, type DoubleRequest, type Route } from './double.ts';
 import type { ConformanceOptions, Given } from './options.ts';
 
@@ -37,6 +37,7 @@ export class Rig<Double extends ConformanceDouble> {
   readonly #workers: RunningWorkers;
   readonly #consumer: Worker;
   readonly #queues: Record<'submit' | 'poll', Queue>;
+  readonly #store: RecordStore;
   readonly #events = new Map<string, CompletionEvent>();
   #inputs = 0;
 
@@ -61,6 +62,7 @@ export class Rig<Double extends ConformanceDouble> {
       return queue;
     };
     this.#queues = { submit: open('submit'), poll: open('poll') };
+    this.#store = new RecordStore(connection, config.prefix);
     this.#consumer = new Worker(
       'results',
       async (job) => {
@@ -119,8 +121,8 @@ export class Rig<Double extends ConformanceDouble> {
   /** The vendor jobs of a submission, once the vendor has taken it. */
   async vendorJobIds(submissionId: string): Promise<string[]> {
     for (let tries = 0; tries < 400; tries += 1) {
-      const job = await this.#queues.poll.getJob(submissionId);
-      const ids = readState(job?.progress)?.jobs.map((one) => one.id) ?? [];
+      const record = await this.#store.read({ queue: this.#queues.poll.name, jobId: submissionId });
+      const ids = record?.jobs.map((one) => one.id) ?? [];
       if (ids.length > 0) return ids;
       await sleep(15);
     }

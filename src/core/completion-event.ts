@@ -15,7 +15,7 @@ const errorInfo = z.object({
 /** The `data` of a completion event: how one submission ended. */
 export const completionData = z.object({
   submissionId: z.string(),
-  retryOf: z.string().optional().describe('the event id of the first run, where a person started the submission anew'),
+  retryOf: z.string().optional().describe('the submission id of the first run, where a person started it anew'),
   vendor: z.string(),
   operation: z.string(),
   account: z.string(),
@@ -46,7 +46,7 @@ export const completionData = z.object({
 /** A CloudEvents 1.0 object, as it lies in the `data` of a results job. */
 export const completionEvent = z.object({
   specversion: z.literal('1.0'),
-  id: z.string().describe('the same on every delivery; dedupe on it'),
+  id: z.string().describe('the same on every delivery, another one for each use of a submission id; dedupe on it'),
   source: z.string().describe('/jobferry/<vendor>'),
   type: z.templateLiteral(['jobferry.submission.', z.enum(outcomes)]),
   subject: z.string().describe('the submission id'),
@@ -76,7 +76,7 @@ export function buildCompletionEvent(state: SubmissionState, subject: EventSubje
   const completed = state.jobs.map((job) => job.completedAt).filter((at) => at !== undefined);
   return {
     specversion: '1.0',
-    id: `${subject.vendor}.${state.id}`,
+    id: eventIdOf(subject.vendor, state),
     source: `/jobferry/${subject.vendor}`,
     type: `jobferry.submission.${settled.outcome}`,
     subject: state.id,
@@ -84,7 +84,7 @@ export function buildCompletionEvent(state: SubmissionState, subject: EventSubje
     datacontenttype: 'application/json',
     data: {
       submissionId: state.id,
-      ...(first === state.id ? {} : { retryOf: `${subject.vendor}.${first}` }),
+      ...(first === state.id ? {} : { retryOf: first }),
       vendor: subject.vendor,
       operation: subject.operation,
       account: subject.account,
@@ -101,6 +101,11 @@ export function buildCompletionEvent(state: SubmissionState, subject: EventSubje
       metadata: subject.metadata,
     },
   };
+}
+
+/** The id of a submission's completion event: the same for every delivery, and for no other use of the submission id. */
+export function eventIdOf(vendor: string, { id, use }: Pick<SubmissionState, 'id' | 'use'>): string {
+  return use === undefined ? `${vendor}.${id}` : `${vendor}.${id}.${use}`;
 }
 
 function toEventJob(job: VendorJob): CompletionEvent['data']['vendorJobs'][number] {

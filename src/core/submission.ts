@@ -107,12 +107,17 @@ export interface Reconciliation {
 
 /**
  * The record of one submission: all that the engine knows, saved at every arrow.
- * It lives in the `progress` field of the BullMQ job that carries the submission at the moment, so any BullMQ client
- * can read it and a producer, who writes `data`, can not forge it. Times are epoch ms.
+ * It lives in a hash field of ours of the BullMQ job that carries the submission at the moment (core/record.ts), which no
+ * call of a BullMQ client reaches. Times are epoch ms.
  */
 export interface SubmissionState {
   v: 1;
   id: string;
+  /**
+   * Tells one use of the submission id from the next, after the first was forgotten; part of the event id. Missing in
+   * records that the version before settled.
+   */
+  use?: string;
   phase: Phase;
   enqueuedAt: number;
   deadlineAt: number;
@@ -152,23 +157,42 @@ export interface SubmissionState {
 }
 
 /** The record of a submission that was just taken from its queue. */
-export function receive(id: string, enqueuedAt: number, deadlineAt: number): SubmissionState {
-  return { v: 1, id, phase: 'received', enqueuedAt, deadlineAt, jobs: [], polls: 0 };
+export function receive(id: string, use: string | undefined, enqueuedAt: number, deadlineAt: number): SubmissionState {
+  return {
+    v: 1,
+    id,
+    ...(use === undefined ? {} : { use }),
+    phase: 'received',
+    enqueuedAt,
+    deadlineAt,
+    jobs: [],
+    polls: 0,
+  };
 }
 
-/**
- * Reads a record back from a job's `progress` field.
- * @returns undefined when there is none, or when what is there was not written by this engine.
- */
-export function readState(progress: unknown): SubmissionState | undefined {
-  if (typeof progress !== 'object' || progress === null) return undefined;
-  const candidate = progress as Partial<SubmissionState>;
+/** Names one use of a submission id. Chance keeps two uses apart that begin in the same millisecond. */
+export function nameUse(now: number, random: number): string {
+  return `${Math.floor(now).toString(36)}${Math.floor(random * 36 ** 4)
+    .toString(36)
+    .padStart(4, '0')}`;
+}
+
+/** @returns undefined when the value is not a record of this engine. */
+export function readState(value: unknown): SubmissionState | undefined {
+  if (typeof value !== 'object' || value === null) return undefined;
+  const candidate = value as Partial<SubmissionState>;
   if (candidate.v !== 1 || typeof candidate.id !== 'string' || !Array.isArray(candidate.jobs)) return undefined;
   if (!phases.includes(candidate.phase as Phase)) return undefined;
   return candidate as SubmissionState;
 }
 
-/** A cancel that came before any worker took the job leaves only this mark in the `progress` field. */
+/** A record that the version before left in `progress`; not the words that stand there now (`progressOf`). */
+export function readOldRecord(progress: unknown): SubmissionState | undefined {
+  const state = readState(progress);
+  return state === undefined || (state.phase === 'settled' && state.settled === undefined) ? undefined : state;
+}
+
+/** A cancel that a client of the version before left in the `progress` field. */
 export function readCancelRequest(progress: unknown): number | undefined {
   if (typeof progress !== 'object' || progress === null) return undefined;
   const at = (progress as { cancelRequestedAt?: unknown }).cancelRequestedAt;

@@ -47,8 +47,6 @@ export interface SubmitRequest<Input> {
 
 export interface Submitted {
   submissionId: string;
-  /** The id of the completion event to come. */
-  eventId: string;
 }
 
 export type Vendors = Readonly<Record<string, VendorAdapter>>;
@@ -114,7 +112,7 @@ export class Producer<V extends Vendors> {
     const job = this.#check(vendor, operation, request, '', faults);
     if (job === undefined) throw new InvalidSubmissionError(faults);
     await bounded(this.#queue(vendor).add(operation, job.data, { jobId: job.jobId }));
-    return toSubmitted(vendor, job.jobId);
+    return { submissionId: job.jobId };
   }
 
   /**
@@ -132,7 +130,7 @@ export class Producer<V extends Vendors> {
       (request, index) => this.#check(vendor, operation, request, `[${index}]`, faults) ?? [],
     );
     if (faults.length > 0) throw new InvalidSubmissionError(faults.slice(0, 100));
-    const all = jobs.map((job) => toSubmitted(vendor, job.jobId));
+    const all = jobs.map((job) => ({ submissionId: job.jobId }));
     for (let from = 0; from < jobs.length; from += chunkSize) {
       const chunk = jobs.slice(from, from + chunkSize);
       try {
@@ -169,9 +167,17 @@ export class Producer<V extends Vendors> {
     return bounded(this.#reader.resolve(vendor, submissionId, resolution));
   }
 
-  /** Starts a settled submission anew under a new id, `…#2`, linked to the first by its event. */
-  async retry(vendor: Extract<keyof V, string>, submissionId: string): Promise<RetryResult> {
-    return bounded(this.#reader.retry(vendor, submissionId, () => this.#queue(vendor)));
+  /**
+   * Starts a settled submission anew under a new id, `…#2`, linked to the first by its event. Safe to repeat: while a run
+   * is at work, no other is started.
+   * @param options - `force` also starts anew what succeeded, or what was retried before.
+   */
+  async retry(
+    vendor: Extract<keyof V, string>,
+    submissionId: string,
+    options: { force?: boolean } = {},
+  ): Promise<RetryResult> {
+    return bounded(this.#reader.retry(vendor, submissionId, () => this.#queue(vendor), options.force));
   }
 
   /** Lets go of Redis; what was submitted stays. */
@@ -240,10 +246,6 @@ export class Producer<V extends Vendors> {
  */
 export function createProducer<const V extends Vendors>(options: ProducerOptions<V>): Producer<V> {
   return new Producer({ ...options, redis: parseRedisUrl(options.redisUrl) });
-}
-
-function toSubmitted(vendor: string, submissionId: string): Submitted {
-  return { submissionId, eventId: `${vendor}.${submissionId}` };
 }
 
 /** BullMQ and ioredis wait for Redis in several places; a caller in a request handler must not. */

@@ -49,9 +49,15 @@ export function isNumberedId(id: string, vendor: string): boolean {
   return id.startsWith(`${vendor}-`) && /^\d+$/.test(id.slice(vendor.length + 1));
 }
 
-/** The submission id of a job: the job id, or `<vendor>-<n>` for the number that BullMQ gives a job without one. */
-export function submissionIdOf(vendor: string, jobId: string): string {
-  return /^\d+$/.test(jobId) ? `${vendor}-${jobId}` : jobId;
+/**
+ * The submission id of a job: the job id, or `<vendor>-<n>` for the number that BullMQ gives a job without one.
+ * @param opts - the job's options; BullMQ keeps an id there that the caller chose, also a whole number from a client that
+ * takes those (Python, PHP, BullMQ 3 and 4).
+ */
+export function submissionIdOf(vendor: string, jobId: string, opts: { jobId?: unknown } = {}): string {
+  const chosen = opts.jobId;
+  const isChosen = (typeof chosen === 'string' || typeof chosen === 'number') && String(chosen) === jobId;
+  return /^\d+$/.test(jobId) && !isChosen ? `${vendor}-${jobId}` : jobId;
 }
 
 /**

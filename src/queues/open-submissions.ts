@@ -1,6 +1,6 @@
 import type { JsonObject } from '../core/json.ts';
 import type { RedisConnection } from './connection.ts';
-import { placesOf, submissionIdOf } from './job-ids.ts';
+import { placesOf } from './job-ids.ts';
 import { stageQueue, type Stage } from './names.ts';
 import type { SalvagedJob } from './submit-job.ts';
 
@@ -13,6 +13,8 @@ export interface OpenSubmission {
   op: string;
   /** When it was enqueued, epoch ms. */
   at: number;
+  /** Which use of the submission id it is; part of the event id. */
+  use?: string;
   /** When the last submit was about to be made or was accepted, epoch ms; without one nothing was sent. */
   sent?: number;
   /** Vendor jobs. */
@@ -63,7 +65,7 @@ export function replyOf(note: OpenSubmission): SalvagedJob {
 
 /** True where the submit job's id is what everybody would look under. */
 export function isUsualSubmitJob(vendor: string, submissionId: string, submitJobId: string): boolean {
-  return submissionIdOf(vendor, submitJobId) === submissionId;
+  return placesOf(vendor, submissionId).some(({ stage, jobId }) => stage === 'submit' && jobId === submitJobId);
 }
 
 /** `<prefix>:jobferry:open:<vendor>`: a hash of submission id → note. */

@@ -1,6 +1,9 @@
+import { nameIntent, progressOf, writeRecord } from '../core/record.ts';
 import type { Intent, Resolution, SubmissionState } from '../core/submission.ts';
 import type { RedisConnection } from './connection.ts';
+import { hashFields, recordOf, type JobHash } from './job-hash.ts';
 import { openKey, type OpenNote } from './open-submissions.ts';
+import { maxJobDataBytes } from './submit-job.ts';
 
 /** How many lines of a submission's log are kept. */
 export const keptLogLines = 24;
@@ -29,14 +32,14 @@ export interface Unless {
 }
 
 /**
- * Reads and writes submission records: the `progress` field of BullMQ jobs, and the job's log beside it.
+ * Reads and writes submission records: fields of ours in the hashes of BullMQ jobs (`hashFields`), and the jobs' logs.
  *
  * Each write is one Lua script, so it is whole or not at all, and each write of a worker is fenced: it happens only
- * while the worker's lock on the job is alive. BullMQ's own `updateProgress` and `updateData` ask for no lock, and
- * a worker that was frozen past its lock would overwrite newer state with them.
+ * while the worker's lock on the job is alive. Scripts read the head of a record and never its JSON, which holds what
+ * vendors and their modules wrote.
  *
- * A cancel that arrives while a worker holds the job can not touch the record; it is left in a field of its own
- * (`cancelField`), which every fenced write of the worker reads back.
+ * What people ask for (a cancel, a decision) never touches the record: it has fields for that, which the worker reads
+ * when it takes the job and when it gives it back.
  */
 export class RecordStore {
   readonly #redis: RedisConnection & RecordCommands;
@@ -67,7 +70,8 @@ export class RecordStore {
       this.#jobKey(unless?.handedOver ?? address),
       openKey(this.#prefix, open.vendor),
       token,
-      JSON.stringify(state),
+      writeRecord(state),
+      progressOf(state),
       line ?? '',
       keptLogLines,
       unless?.canceled === true ? 1 : 0,
@@ -80,18 +84,18 @@ export class RecordStore {
   }
 
   /**
-   * Appends a line to a job's log.
+   * Appends a line to a job's log, after the job was given back.
    * @param open - what the list of submissions under way is to say; not when `poll`, its poll job, exists, or when another
    * worker has started the job since, which made it the one after `starts`.
-   * @returns when a caller asked for a cancel while a worker held the job, epoch ms.
+   * @returns true when a caller asked for something while a worker held the job, so that it should run at once.
    */
   async note(
     address: JobAddress,
     line: string | undefined,
     open?: OpenNote & { poll: JobAddress; starts: number },
-  ): Promise<number | undefined> {
+  ): Promise<boolean> {
     const note = open?.note ?? null;
-    const cancel = await this.#redis.jobferryNote(
+    const asked = await this.#redis.jobferryNote(
       this.#jobKey(address),
       this.#key(address, ':logs'),
       // Without a note these keys are never touched; they must lie on the node of the others all the same.
@@ -103,12 +107,13 @@ export class RecordStore {
       note === null ? '' : JSON.stringify(note),
       open?.starts ?? 0,
     );
-    return cancel === null ? undefined : Number(cancel);
+    return asked === 1;
   }
 
   /**
    * Gives a poll job its record, once: the hand-over from the submit stage. Takes the log and a cancel along that came
-   * meanwhile, to either job. Whoever comes second changes nothing.
+   * meanwhile, to either job. A second call changes nothing.
+   * @param request - the submission's request as JSON text
    * @returns `begun` or `begun-canceled` by this call, `present` when it had a record, `over` when the submission was
    * settled at the submit stage meanwhile, `missing` when there is no job.
    */
@@ -116,6 +121,7 @@ export class RecordStore {
     poll: JobAddress,
     submit: JobAddress,
     state: SubmissionState,
+    request: string,
     line: string,
     open: OpenNote,
   ): Promise<'begun' | 'begun-canceled' | 'present' | 'over' | 'missing'> {
@@ -125,7 +131,9 @@ export class RecordStore {
       this.#jobKey(submit),
       this.#key(submit, ':logs'),
       openKey(this.#prefix, open.vendor),
-      JSON.stringify(state),
+      writeRecord(state),
+      progressOf(state),
+      request,
       line,
       keptLogLines,
       open.submissionId,
@@ -136,15 +144,15 @@ export class RecordStore {
   }
 
   /**
-   * Leaves what the vendor answered to a submit with the submission, for whoever holds its job by now. Asks for no lock.
+   * Stores the vendor's answer to a submit for the worker that has the job by now. Deliberately not fenced.
    * @param intent - the submit that was answered
-   * @returns false when nobody will come for it: another submit was made since, the submission has ended, or its job is
-   * gone.
+   * @returns false when no worker will come for it: another submit was made since, the submission has ended, or its job
+   * is gone.
    */
   async leaveAnswer(address: JobAddress, intent: Intent, reply: unknown): Promise<boolean> {
     const code = await this.#redis.jobferryAnswer(
       this.#jobKey(address),
-      JSON.stringify(intent),
+      nameIntent(intent),
       JSON.stringify({ intent, reply }),
     );
     return code === 1;
@@ -152,7 +160,7 @@ export class RecordStore {
 
   /** What another worker heard to this submit and could not store, if there is such an answer. */
   async answerTo(address: JobAddress, intent: Intent): Promise<unknown> {
-    const text = await this.#redis.hget(this.#jobKey(address), answerField);
+    const text = await this.#redis.hget(this.#jobKey(address), hashFields.answer);
     if (text === null) return undefined;
     const left = JSON.parse(text) as { intent: Intent; reply: unknown };
     return left.intent.at === intent.at && left.intent.attempt === intent.attempt ? left.reply : undefined;
@@ -160,8 +168,8 @@ export class RecordStore {
 
   /**
    * Leaves a cancel request with a job.
-   * @returns `marked` when the record now says so and the job may be promoted, `active` when a worker holds the job
-   * and will see it, `over` when it has ended, `missing` when there is no such job.
+   * @returns `marked` when the job may be promoted, `active` when a worker holds it and will see the request, `over` when
+   * it has ended, `missing` when there is no such job.
    */
   async requestCancel(address: JobAddress, at: number): Promise<'marked' | 'active' | 'over' | 'missing'> {
     const code = await this.#redis.jobferryCancel(this.#jobKey(address), this.#key(address, ':lock'), at);
@@ -169,9 +177,9 @@ export class RecordStore {
   }
 
   /**
-   * Leaves a person's decision with a submission that waits for one.
-   * @returns `marked` when the job may be promoted, `active` when a worker holds it at the moment, `not-waiting` when it
-   * waits for no decision, `missing` when there is no such job.
+   * Leaves a person's decision with a submission that waits for one. The first decision stands until it is carried out.
+   * @returns `marked` when the job may be promoted, `active` when a worker holds it and will see the decision,
+   * `not-waiting` when it waits for none, `missing` when there is no record.
    */
   async resolve(address: JobAddress, resolution: Resolution): Promise<'marked' | 'active' | 'not-waiting' | 'missing'> {
     const code = await this.#redis.jobferryResolve(
@@ -182,9 +190,25 @@ export class RecordStore {
     return ({ 0: 'marked', 1: 'active', 2: 'not-waiting' } as const)[code as 0 | 1 | 2] ?? 'missing';
   }
 
-  /** The stored record of a job as text, or null when there is none. */
-  async read(address: JobAddress): Promise<string | null> {
-    return this.#redis.hget(this.#jobKey(address), 'progress');
+  /** The stored record of a job; undefined when there is none. */
+  async read(address: JobAddress): Promise<SubmissionState | undefined> {
+    const [record, progress] = await this.#redis.hmget(this.#jobKey(address), hashFields.record, 'progress');
+    return recordOf({ [hashFields.record]: record ?? undefined, progress: progress ?? undefined });
+  }
+
+  /** All fields of a job's hash; undefined when there is no such job. */
+  async readHash(address: JobAddress): Promise<JobHash | undefined> {
+    const hash = await this.#redis.hgetall(this.#jobKey(address));
+    return Object.keys(hash).length === 0 ? undefined : hash;
+  }
+
+  /** Notes that a submit job fails because its submission did not succeed: it must not be taken up again. */
+  async markEnded(address: JobAddress): Promise<void> {
+    await this.#redis.hset(this.#jobKey(address), hashFields.ended, 1);
+  }
+
+  async hasEnded(address: JobAddress): Promise<boolean> {
+    return (await this.#redis.hexists(this.#jobKey(address), hashFields.ended)) === 1;
   }
 
   /** True when the job exists, whatever its state. */
@@ -201,9 +225,7 @@ export class RecordStore {
   }
 }
 
-const cancelField = 'jobferry.cancel';
-/** Gone with the next record without an intent: what it holds for the vendor can be an upload link. */
-const answerField = 'jobferry.answer';
+const { record, request, cancel, decision, answer, handedOver } = hashFields;
 
 const helpers = `
 local function append(key, line, keep)
@@ -216,6 +238,17 @@ end
 local function list(key, id, note)
   if note == '' then redis.call('HDEL', key, id) else redis.call('HSET', key, id, note) end
 end
+
+-- Phase, submit under way, whether a person has to decide, and when a cancel was asked for.
+local function head(key)
+  return string.match(redis.call('HGET', key, '${record}') or '', '^(%a+) (%S+) (%S+) (%S+) ')
+end
+
+-- The version before kept the record in progress.
+local function hasRecord(key)
+  if redis.call('HEXISTS', key, '${record}') == 1 then return true end
+  return string.sub(redis.call('HGET', key, 'progress') or '', 1, 4) == '{"v"'
+end
 `;
 
 const scripts = {
@@ -224,84 +257,78 @@ const scripts = {
     lua: `${helpers}
 if redis.call('EXISTS', KEYS[1]) == 0 then return {-1} end
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return {-2} end
-local cancel = redis.call('HGET', KEYS[1], '${cancelField}')
-if ARGV[5] == '1' and cancel then return {0, cancel} end
-if KEYS[4] ~= KEYS[1] and string.sub(redis.call('HGET', KEYS[4], 'progress') or '', 1, 4) == '{"v"' then return {2} end
-redis.call('HSET', KEYS[1], 'progress', ARGV[2])
-if not string.find(ARGV[2], '"intent":', 1, true) then redis.call('HDEL', KEYS[1], '${answerField}') end
-append(KEYS[3], ARGV[3], ARGV[4])
-list(KEYS[5], ARGV[6], ARGV[7])
+local cancel = redis.call('HGET', KEYS[1], '${cancel}')
+if ARGV[6] == '1' and cancel then return {0, cancel} end
+if KEYS[4] ~= KEYS[1] and hasRecord(KEYS[4]) then return {2} end
+if redis.call('HEXISTS', KEYS[1], '${request}') == 0 and redis.call('HSTRLEN', KEYS[1], 'data') <= ${maxJobDataBytes} then
+  redis.call('HSET', KEYS[1], '${request}', redis.call('HGET', KEYS[1], 'data') or '')
+end
+redis.call('HSET', KEYS[1], '${record}', ARGV[2], 'progress', ARGV[3])
+local _, submit, waits = head(KEYS[1])
+if submit == '-' then redis.call('HDEL', KEYS[1], '${answer}') end
+if waits == '-' then redis.call('HDEL', KEYS[1], '${decision}') end
+append(KEYS[3], ARGV[4], ARGV[5])
+list(KEYS[5], ARGV[7], ARGV[8])
 return {1}`,
   },
   jobferryNote: {
     numberOfKeys: 4,
     lua: `${helpers}
-if redis.call('EXISTS', KEYS[1]) == 0 then return nil end
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 append(KEYS[2], ARGV[1], ARGV[2])
 if ARGV[4] ~= '' and redis.call('HGET', KEYS[1], 'ats') == ARGV[5] and redis.call('EXISTS', KEYS[4]) == 0 then
   redis.call('HSET', KEYS[3], ARGV[3], ARGV[4])
 end
-return redis.call('HGET', KEYS[1], '${cancelField}')`,
+local asked = redis.call('HMGET', KEYS[1], '${cancel}', '${decision}')
+return (asked[1] or asked[2]) and 1 or 0`,
   },
   jobferryBegin: {
     numberOfKeys: 5,
     lua: `${helpers}
 if redis.call('EXISTS', KEYS[1]) == 0 then return -1 end
-local progress = redis.call('HGET', KEYS[1], 'progress')
-if progress and string.sub(progress, 1, 4) == '{"v"' then return 0 end
-local before = redis.call('HGET', KEYS[3], 'progress')
-if before and string.find(before, '"settled":', 1, true) then return 3 end
-redis.call('HSET', KEYS[1], 'progress', ARGV[1])
-for _, line in ipairs(redis.call('LRANGE', KEYS[4], 0, -1)) do append(KEYS[2], line, ARGV[3]) end
-append(KEYS[2], ARGV[2], ARGV[3])
-list(KEYS[5], ARGV[4], ARGV[5])
-local asked = '"cancelRequestedAt":(%d+)'
-local cancel = redis.call('HGET', KEYS[3], '${cancelField}') or string.match(before or '', asked) or string.match(progress or '', asked)
-if cancel then
-  redis.call('HSET', KEYS[1], '${cancelField}', cancel)
+local isLeft = redis.call('EXISTS', KEYS[3]) == 1
+if hasRecord(KEYS[1]) then
+  if isLeft then redis.call('HSET', KEYS[3], '${handedOver}', 1) end
+  return 0
+end
+local phase, _, _, canceled = head(KEYS[3])
+if phase == 'settled' then return 3 end
+redis.call('HSET', KEYS[1], '${record}', ARGV[1], 'progress', ARGV[2], '${request}', ARGV[3])
+if isLeft then redis.call('HSET', KEYS[3], '${handedOver}', 1) end
+for _, line in ipairs(redis.call('LRANGE', KEYS[4], 0, -1)) do append(KEYS[2], line, ARGV[5]) end
+append(KEYS[2], ARGV[4], ARGV[5])
+list(KEYS[5], ARGV[6], ARGV[7])
+local cancel = redis.call('HGET', KEYS[3], '${cancel}') or redis.call('HGET', KEYS[1], '${cancel}') or canceled
+if cancel and cancel ~= '-' then
+  redis.call('HSET', KEYS[1], '${cancel}', cancel)
   return 2
 end
 return 1`,
   },
   jobferryAnswer: {
     numberOfKeys: 1,
-    lua: `
-local progress = redis.call('HGET', KEYS[1], 'progress')
-if not progress or string.find(progress, '"settled":', 1, true) then return 0 end
-if not string.find(progress, '"intent":' .. ARGV[1], 1, true) then return 0 end
-redis.call('HSET', KEYS[1], '${answerField}', ARGV[2])
+    lua: `${helpers}
+local phase, submit = head(KEYS[1])
+if not phase or phase == 'settled' or submit ~= ARGV[1] then return 0 end
+redis.call('HSET', KEYS[1], '${answer}', ARGV[2])
 return 1`,
   },
   jobferryResolve: {
     numberOfKeys: 2,
-    lua: `
-local progress = redis.call('HGET', KEYS[1], 'progress')
-if not progress then return -1 end
-if redis.call('EXISTS', KEYS[2]) == 1 then return 1 end
-if not string.find(progress, '"awaitsDecision":', 1, true) or string.find(progress, '"settled":', 1, true) then return 2 end
-redis.call('HSET', KEYS[1], 'progress', string.sub(progress, 1, -2) .. ',"resolution":' .. ARGV[1] .. '}')
-return 0`,
+    lua: `${helpers}
+if not hasRecord(KEYS[1]) then return -1 end
+local _, _, waits = head(KEYS[1])
+if waits ~= '?' then return 2 end
+redis.call('HSETNX', KEYS[1], '${decision}', ARGV[1])
+return redis.call('EXISTS', KEYS[2])`,
   },
   jobferryCancel: {
     numberOfKeys: 2,
     lua: `
 if redis.call('EXISTS', KEYS[1]) == 0 then return -1 end
 if redis.call('HEXISTS', KEYS[1], 'finishedOn') == 1 then return 2 end
-if redis.call('EXISTS', KEYS[2]) == 1 then
-  redis.call('HSET', KEYS[1], '${cancelField}', ARGV[1])
-  return 1
-end
-local progress = redis.call('HGET', KEYS[1], 'progress') or ''
-if string.sub(progress, 1, 4) == '{"v"' then
-  if not string.find(progress, '"cancelRequestedAt":', 1, true) then
-    progress = string.sub(progress, 1, -2) .. ',"cancelRequestedAt":' .. ARGV[1] .. '}'
-  end
-else
-  progress = '{"cancelRequestedAt":' .. ARGV[1] .. '}'
-end
-redis.call('HSET', KEYS[1], 'progress', progress)
-redis.call('HDEL', KEYS[1], '${cancelField}')
-return 0`,
+redis.call('HSETNX', KEYS[1], '${cancel}', ARGV[1])
+return redis.call('EXISTS', KEYS[2])`,
   },
 };
 
@@ -313,7 +340,8 @@ interface RecordCommands {
     poll: string,
     open: string,
     token: string,
-    state: string,
+    record: string,
+    progress: string,
     line: string,
     keep: number,
     unlessCanceled: 0 | 1,
@@ -330,14 +358,16 @@ interface RecordCommands {
     submissionId: string,
     note: string,
     starts: number,
-  ): Promise<string | null>;
+  ): Promise<number>;
   jobferryBegin(
     poll: string,
     pollLogs: string,
     submit: string,
     submitLogs: string,
     open: string,
-    state: string,
+    record: string,
+    progress: string,
+    request: string,
     line: string,
     keep: number,
     submissionId: string,

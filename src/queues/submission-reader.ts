@@ -1,15 +1,12 @@
 import { Job, type Queue } from 'bullmq';
+import { eventIdOf } from '../core/completion-event.ts';
 import { describeState } from '../core/describe.ts';
 import { nameRun, readRun } from '../core/run-id.ts';
-import {
-  overallProgress,
-  readCancelRequest,
-  readState,
-  type Resolution,
-  type SubmissionState,
-} from '../core/submission.ts';
+import { overallProgress, type Resolution, type SubmissionState } from '../core/submission.ts';
 import type { RedisConnection } from './connection.ts';
-import { placesOf } from './job-ids.ts';
+import { readEnqueuedAt } from './enqueued-at.ts';
+import { cancelOf, dueAtOf, parseJson, recordOf, requestTextOf, type JobHash } from './job-hash.ts';
+import { placesOf, submissionIdOf } from './job-ids.ts';
 import { stageQueue, type Stage } from './names.ts';
 import { openQueueForReading } from './open-queue.ts';
 import { RecordStore } from './record-store.ts';
@@ -19,6 +16,8 @@ export interface SubmissionStatus {
   submissionId: string;
   vendor: string;
   operation: string;
+  /** The id of its completion event; null until a worker has taken it. */
+  eventId: string | null;
   /** In words. */
   state: string;
   phase: SubmissionState['phase'];
@@ -37,9 +36,16 @@ export interface SubmissionStatus {
   log: string[];
 }
 
-export type ResolveResult = 'resolved' | 'busy' | 'not-waiting' | 'unknown';
+export type ResolveResult = 'resolved' | 'not-waiting' | 'unknown';
 
-export type RetryResult = { kind: 'started'; submissionId: string } | { kind: 'not-over' } | { kind: 'unknown' };
+export type RetryResult =
+  | { kind: 'started'; submissionId: string }
+  /** `submissionId` names the run that is still at work. */
+  | { kind: 'not-over'; submissionId: string }
+  /** It was retried before; `submissionId` names the latest run. */
+  | { kind: 'retried'; submissionId: string }
+  | { kind: 'succeeded' }
+  | { kind: 'unknown' };
 
 export type CancelResult = 'requested' | 'already-over' | 'unknown';
 
@@ -58,17 +64,14 @@ export class SubmissionReader {
 
   /** @returns undefined when neither queue knows the submission (any more). */
   async status(vendor: string, submissionId: string): Promise<SubmissionStatus | undefined> {
-    for (const { stage, jobId } of placesOf(vendor, submissionId)) {
-      const queue = this.#queue(vendor, stage);
-      const job = await Job.fromId(queue, jobId);
-      if (job === undefined) continue;
-      const state = readState(job.progress);
-      // A poll job without its record: the submit job still has it.
-      if (state === undefined && stage === 'poll') continue;
-      const { logs } = await queue.getJobLogs(jobId);
-      return toStatus(vendor, submissionId, job, state, logs);
-    }
-    return undefined;
+    const found = await this.#find(vendor, submissionId);
+    if (found === undefined) return undefined;
+    const queue = this.#queue(vendor, found.stage);
+    const [{ logs }, score] = await Promise.all([
+      queue.getJobLogs(found.jobId),
+      this.#connection.zscore(queue.toKey('delayed'), found.jobId),
+    ]);
+    return toStatus(vendor, submissionId, found, dueAtOf(score), logs);
   }
 
   /**
@@ -98,46 +101,69 @@ export class SubmissionReader {
   }
 
   /**
-   * Carries a person's decision to a submission whose submit nobody could settle, where the configuration lets it wait.
+   * Carries a person's decision to a submission whose fate is unknown, where the configuration lets it wait for one.
+   * Repeatable: the first decision stands.
    */
   async resolve(vendor: string, submissionId: string, resolution: Resolution): Promise<ResolveResult> {
-    for (const { stage, jobId } of placesOf(vendor, submissionId)) {
+    for (const { stage, jobId } of whereverItIs(vendor, submissionId)) {
       const result = await this.#store.resolve({ queue: stageQueue(vendor, stage), jobId }, resolution);
       if (result === 'missing') continue;
-      if (result === 'active') return 'busy';
       if (result === 'not-waiting') return 'not-waiting';
-      const job = await Job.fromId(this.#queue(vendor, stage), jobId);
+      // A worker that holds the job sees the decision when it gives it back.
+      const job = result === 'active' ? undefined : await Job.fromId(this.#queue(vendor, stage), jobId);
       await job?.promote().catch(() => undefined);
       return 'resolved';
     }
-    return 'unknown';
+    return (await this.#find(vendor, submissionId)) === undefined ? 'unknown' : 'not-waiting';
   }
 
   /**
    * Starts a settled submission anew, as a submission of its own: `invoice-7` becomes `invoice-7#2`, whose event names
-   * the first.
+   * the first. Repeatable: while that run is at work, no other is started.
    * @param writer - opens the submit queue for writing.
+   * @param force - also where it succeeded, or was retried before.
    */
-  async retry(vendor: string, submissionId: string, writer: (queue: string) => Queue): Promise<RetryResult> {
-    for (const { stage, jobId } of placesOf(vendor, submissionId)) {
-      const job = await Job.fromId(this.#queue(vendor, stage), jobId);
-      const state = job === undefined ? undefined : readState(job.progress);
-      if (job === undefined || state === undefined) continue;
-      if (state.settled === undefined) return { kind: 'not-over' };
-      const { first, run } = readRun(submissionId);
-      for (let next = run + 1; next < run + 1_000; next += 1) {
-        const anew = nameRun(first, next);
-        if ((await Promise.all(placesOf(vendor, anew).map((place) => this.#exists(vendor, place)))).some(Boolean))
-          continue;
-        await writer(stageQueue(vendor, 'submit')).add(job.name, job.data, { jobId: anew });
-        return { kind: 'started', submissionId: anew };
-      }
+  async retry(
+    vendor: string,
+    submissionId: string,
+    writer: (queue: string) => Queue,
+    force = false,
+  ): Promise<RetryResult> {
+    const asked = await this.#find(vendor, submissionId);
+    if (asked === undefined) return { kind: 'unknown' };
+    const { first, run } = readRun(submissionId);
+    let latest = { id: submissionId, found: asked };
+    let next = run + 1;
+    for (; next < run + 1_000; next += 1) {
+      const id = nameRun(first, next);
+      const found = await this.#find(vendor, id);
+      if (found === undefined) break;
+      latest = { id, found };
     }
-    return { kind: 'unknown' };
+    if (latest.found.record?.settled === undefined) return { kind: 'not-over', submissionId: latest.id };
+    if (!force && latest.found !== asked) return { kind: 'retried', submissionId: latest.id };
+    if (!force && latest.found.record.settled.outcome === 'succeeded') return { kind: 'succeeded' };
+    const anew = nameRun(first, next);
+    // Under its id: of callers that ask at the same time, one starts it.
+    const { hash } = asked;
+    const data = parseJson(requestTextOf(hash));
+    await writer(stageQueue(vendor, 'submit')).add(hash['name'] ?? '', data, { jobId: anew });
+    return { kind: 'started', submissionId: anew };
   }
 
-  async #exists(vendor: string, place: { stage: Stage; jobId: string }): Promise<boolean> {
-    return this.#store.exists({ queue: stageQueue(vendor, place.stage), jobId: place.jobId });
+  /** Where a submission is at the moment, with its record if a worker has taken it. */
+  async #find(vendor: string, submissionId: string): Promise<FoundSubmission | undefined> {
+    for (const { stage, jobId } of whereverItIs(vendor, submissionId)) {
+      const hash = await this.#store.readHash({ queue: stageQueue(vendor, stage), jobId });
+      if (hash === undefined) continue;
+      const record = recordOf(hash);
+      // A poll job without its record: the submit job still has it.
+      if (record === undefined && stage === 'poll') continue;
+      const opts = parseJson(hash['opts']) as { jobId?: unknown } | undefined;
+      if ((record?.id ?? submissionIdOf(vendor, jobId, opts ?? {})) !== submissionId) continue;
+      return { stage, jobId, hash, record };
+    }
+    return undefined;
   }
 
   async close(): Promise<void> {
@@ -156,26 +182,37 @@ export class SubmissionReader {
   }
 }
 
+interface FoundSubmission {
+  stage: Stage;
+  jobId: string;
+  hash: JobHash;
+  record: SubmissionState | undefined;
+}
+
+/** The poll queue again after the submit queue: a hand-over between two looks moves the submission behind our back. */
+function whereverItIs(vendor: string, submissionId: string): { stage: Stage; jobId: string }[] {
+  const places = placesOf(vendor, submissionId);
+  return [...places, ...places.filter(({ stage }) => stage === 'poll')];
+}
+
 function toStatus(
   vendor: string,
   submissionId: string,
-  job: Job,
-  state: SubmissionState | undefined,
+  { hash, record }: FoundSubmission,
+  dueAt: number | undefined,
   log: string[],
 ): SubmissionStatus {
-  const isWaiting = job.delay > 0 && job.finishedOn === undefined;
-  const nextAt = isWaiting ? new Date((job.processedOn ?? job.timestamp) + job.delay).toISOString() : null;
   const iso = (at: number | undefined): string | null => (at === undefined ? null : new Date(at).toISOString());
-  const isCanceling = readCancelRequest(job.progress) !== undefined;
+  const canceled = cancelOf(hash);
+  const state = record === undefined || record.settled !== undefined ? record : withCancel(record, canceled);
   return {
     submissionId,
     vendor,
-    operation: job.name,
+    operation: hash['name'] ?? '',
+    eventId: state === undefined ? null : eventIdOf(vendor, state),
     state:
       state === undefined
-        ? isCanceling
-          ? 'waiting to be sent, cancel requested'
-          : 'waiting to be sent'
+        ? `waiting to be sent${canceled === undefined ? '' : ', cancel requested'}`
         : describeState(state),
     phase: state?.phase ?? 'received',
     outcome: state?.settled?.outcome ?? null,
@@ -187,11 +224,15 @@ function toStatus(
       status: one.vendorStatus ?? one.status,
       outcome: one.outcome ?? null,
     })),
-    enqueuedAt: new Date(state?.enqueuedAt ?? job.timestamp).toISOString(),
+    enqueuedAt: new Date(state?.enqueuedAt ?? readEnqueuedAt(hash['timestamp'], Date.now())).toISOString(),
     submittedAt: iso(state?.submittedAt),
     settledAt: iso(state?.settled?.at),
-    nextAt,
+    nextAt: iso(dueAt),
     deadlineAt: iso(state?.deadlineAt),
     log,
   };
+}
+
+function withCancel(record: SubmissionState, at: number | undefined): SubmissionState {
+  return at === undefined ? record : { ...record, cancelRequestedAt: record.cancelRequestedAt ?? at };
 }

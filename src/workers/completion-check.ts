@@ -1,5 +1,4 @@
 import type { Job, Queue } from 'bullmq';
-import { readState } from '../core/submission.ts';
 import type { RedisConnection } from '../queues/connection.ts';
 import type { JobAddress } from '../queues/record-store.ts';
 import type { Engine } from './engine.ts';
@@ -46,8 +45,7 @@ export async function repairHandOver(
   job: Job,
   pollQueue: Queue,
 ): Promise<void> {
-  const record = await turn.engine.store.read(turn.pollAddress);
-  if (record?.startsWith('{"v"') === true) return;
+  if ((await turn.engine.store.read(turn.pollAddress)) !== undefined) return;
   turn.logger.warn({}, 'Redis lost the hand-over; it is done again');
   await handOver(turn, move, job, pollQueue);
 }
@@ -60,7 +58,7 @@ export async function repairEnd(
   deliver: () => Promise<unknown>,
 ): Promise<void> {
   const record = await engine.store.read(address);
-  if (record !== null && readState(JSON.parse(record))?.settled === undefined) {
+  if (record !== undefined && record.settled === undefined) {
     engine.logger.warn(
       { queue: address.queue, jobId: address.jobId },
       'Redis lost the outcome; the job is taken up again',

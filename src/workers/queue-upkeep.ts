@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { Queue } from 'bullmq';
 import { InvalidSubmissionError } from '../core/errors.ts';
 import { clip } from '../core/json.ts';
@@ -122,6 +123,8 @@ export class QueueUpkeep {
   async #sweep(): Promise<void> {
     if (this.#isClosed || !(await this.#guard.takeSweep(sweepIntervalMs))) return;
     for (const job of (await this.#queue.getFailed(0, 99)).filter((one) => one !== undefined)) {
+      // A submit job that a flow waits for fails with its submission, and stays so.
+      if (await this.#engine.store.hasEnded({ queue: this.#queue.name, jobId: job.id ?? '' })) continue;
       this.#logger.warn(
         { jobId: job.id, reason: redactText(clip(job.failedReason ?? '', 300)) },
         'a failed job is taken up again',
@@ -148,13 +151,16 @@ export class QueueUpkeep {
     const message = `${JSON.stringify(misplaced.jobId)} is a name that BullMQ uses for its own keys; choose another job id`;
     const error = new InvalidSubmissionError([{ path: 'jobId', message }]).toInfo();
     const enqueuedAt = readEnqueuedAt(misplaced.timestamp, now);
+    // A worker and the upkeep can both meet it, and must name it alike.
+    const use = createHash('sha256').update(`${misplaced.timestamp} ${misplaced.data}`).digest('hex').slice(0, 12);
     const state: SubmissionState = {
-      ...receive(misplaced.jobId, enqueuedAt, enqueuedAt),
+      ...receive(misplaced.jobId, use, enqueuedAt, enqueuedAt),
       phase: 'settled',
       // From the job, so that a second delivery says the same.
       settled: { outcome: 'rejected', error, at: enqueuedAt },
     };
     this.#logger.warn({ jobId: misplaced.jobId }, 'a job id that damages the queue was refused');
-    return deliverEvent(this.#engine, this.#vendor, misplaced.name, state, salvage(data, this.#engine.vendorNames));
+    const reply = salvage(data, this.#engine.vendorNames);
+    return (await deliverEvent(this.#engine, this.#vendor, misplaced.name, state, reply)).data.outcome;
   }
 }

@@ -1,21 +1,27 @@
-import { DelayedError, type Job, type Queue, type Worker } from 'bullmq';
-import { buildCompletionEvent } from '../core/completion-event.ts';
+import { DelayedError, UnrecoverableError, WaitingChildrenError, type Job, type Queue } from 'bullmq';
+import { buildCompletionEvent, type CompletionEvent } from '../core/completion-event.ts';
 import { describeDuration } from '../core/describe.ts';
+import { clip } from '../core/json.ts';
 import { clamp, maxTimerMs, nextPollAt } from '../core/poll-schedule.ts';
+import { progressOf, writeRecord } from '../core/record.ts';
+import { redactText } from '../core/redact.ts';
 import type { SubmissionState } from '../core/submission.ts';
+import { hashFields, isHeld, requestTextOf } from '../queues/job-hash.ts';
 import type { JobAddress } from '../queues/record-store.ts';
 import type { SalvagedJob } from '../queues/submit-job.ts';
 import type { Engine } from './engine.ts';
+import type { TolerantWorker } from './tolerant-worker.ts';
 import type { Move, Turn } from './turn.ts';
 
 /**
- * The one place that says what became of a turn in BullMQ's terms. BullMQ knows three ends here: completed, delayed
- * anew, and nothing else; no submission ever makes a job `failed`.
+ * The one place that says what became of a turn in BullMQ's terms: completed, or delayed anew. Only a submit job that
+ * another job or a deduplication waits for (`isHeld`) knows two more: it waits for its poll job as a child, and it fails
+ * where its submission did not succeed.
  */
 
 /** A job, and the lock by which a worker holds it. */
-export interface HeldJob {
-  worker: Worker;
+export interface LockedJob {
+  worker: TolerantWorker;
   job: Job;
   token: string;
   address: JobAddress;
@@ -35,12 +41,19 @@ export interface Delay {
 /** Gives a job back for a while, with its record, in one write that happens only while the lock is held. */
 export async function delayAgain(
   engine: Engine,
-  { worker, job, token, address }: HeldJob,
+  { worker, job, token, address }: LockedJob,
   { at, state, line, turn }: Delay,
 ): Promise<never> {
   const now = Date.now();
   const delay = clamp(at - now, 0, maxTimerMs);
-  const fieldsToUpdate = state === undefined ? undefined : { progress: JSON.stringify(state) };
+  const fieldsToUpdate =
+    state === undefined
+      ? undefined
+      : {
+          [hashFields.record]: writeRecord(state),
+          progress: progressOf(state),
+          ...firstRequest(worker, job),
+        };
   await worker.getBackend().moveToDelayed(address.jobId, now, Math.round(delay), token, {
     skipAttempt: true,
     ...(fieldsToUpdate === undefined ? {} : { fieldsToUpdate }),
@@ -48,16 +61,16 @@ export async function delayAgain(
   // A poll job is on the list since its hand-over.
   const open =
     turn?.stage === 'submit' ? { ...turn.openNote(), poll: turn.pollAddress, starts: job.attemptsStarted } : undefined;
-  const cancelRequestedAt = await engine.store.note(address, line, open);
-  if (cancelRequestedAt !== undefined) await markCanceled(engine, job, address, cancelRequestedAt);
+  // A cancel or a decision came while this worker held the job. If it was promoted already, its next turn sees it.
+  if ((await engine.store.note(address, line, open)) && delay > 0) await job.promote().catch(() => undefined);
   throw new DelayedError();
 }
 
-/** A cancel came while this worker held the job: now the record may say so, and the job may run at once. */
-async function markCanceled(engine: Engine, job: Job, address: JobAddress, at: number): Promise<void> {
-  if ((await engine.store.requestCancel(address, at)) !== 'marked') return;
-  // Already promoted or taken: then whoever has it sees the mark.
-  await job.promote().catch(() => undefined);
+/** The request as it was taken, for the first write of a record. */
+function firstRequest(worker: TolerantWorker, job: Job): Record<string, string> {
+  const hash = worker.hashOf(job);
+  const text = requestTextOf(hash);
+  return text === undefined || hash[hashFields.request] !== undefined ? {} : { [hashFields.request]: text };
 }
 
 /** Hands a submission from the submit queue to the poll queue. Repeatable: the first acceptance wins. */
@@ -73,18 +86,25 @@ export async function handOver(
   const firstLookAt = isWaiting
     ? nextPollAt({ options: request.poll, polls: 0, now, deadlineAt: state.deadlineAt, random: turn.random() })
     : now;
-  const pollJob = await pollQueue.add(job.name, job.data, {
-    jobId: turn.pollAddress.jobId,
-    delay: Math.max(0, Math.round(firstLookAt - now)),
-  });
+  const pollJob = await pollQueue.add(
+    job.name,
+    // It says nothing: the request lies in a field that no call of a BullMQ client rewrites.
+    {},
+    {
+      jobId: turn.pollAddress.jobId,
+      delay: Math.max(0, Math.round(firstLookAt - now)),
+      ...(isHeld(turn.hash) ? { parent: parentOf(job) } : {}),
+    },
+  );
   await engine.checkpoint('poll-job-added');
   const line = `${move.line}; first look-up in ${describeDuration(firstLookAt - now)}`;
-  const begun = await engine.store.begin(turn.pollAddress, turn.address, state, line, turn.openNote());
+  const text = requestTextOf(turn.hash) ?? '{}';
+  const begun = await engine.store.begin(turn.pollAddress, turn.address, state, text, line, turn.openNote());
   switch (begun) {
     case 'begun':
       break;
     case 'begun-canceled':
-      await markCanceled(engine, pollJob, turn.pollAddress, turn.now());
+      await pollJob.promote().catch(() => undefined);
       break;
     case 'present':
       turn.logger.warn(
@@ -104,8 +124,39 @@ export async function handOver(
       throw new Error(`poll job ${turn.pollAddress.jobId} vanished while it was handed over`);
   }
   await engine.checkpoint('poll-job-begun');
+  if (isHeld(turn.hash)) return 'held';
   removeWhenDone(job);
   return 'handed over';
+}
+
+/** Makes a poll job that exists the child of a held submit job; one that is its child already stays so. */
+export async function linkPollJob(job: Job, pollJobId: string, pollQueue: Queue): Promise<void> {
+  await pollQueue.add(job.name, {}, { jobId: pollJobId, parent: parentOf(job) });
+}
+
+function parentOf(job: Job): { id: string; queue: string } {
+  return { id: job.id ?? '', queue: job.queueQualifiedName };
+}
+
+/**
+ * Lets a held submit job wait for its poll job.
+ * @throws WaitingChildrenError once it waits
+ * @returns when there is no child to wait for (any more)
+ */
+export async function waitForPollJob(job: Job, token: string): Promise<void> {
+  if (await job.moveToWaitingChildren(token)) throw new WaitingChildrenError();
+}
+
+/**
+ * How a held submit job ends: with the event's data as its value, or as failed, so that flows, `failParentOnFailure` and
+ * its kin, and `waitUntilFinished` mean what their users expect.
+ * @throws UnrecoverableError for every outcome but `succeeded`
+ */
+export function endHeld(data: CompletionEvent['data']): CompletionEvent['data'] {
+  const { outcome, error } = data;
+  if (outcome === 'succeeded') return data;
+  const because = error === null ? '' : `: ${error.code}: ${error.message}`;
+  throw new UnrecoverableError(redactText(clip(`${outcome}${because}`, 1_000)));
 }
 
 /** Delivers the event of a settled submission: the same content, however often. */
@@ -115,12 +166,12 @@ export async function deliverEvent(
   operation: string,
   state: SubmissionState,
   reply: SalvagedJob,
-): Promise<string> {
+): Promise<CompletionEvent> {
   const event = buildCompletionEvent(state, { vendor, operation, account: reply.account, metadata: reply.metadata });
   await engine.checkpoint('outcome-saved');
   await engine.deliver(reply.replyTo, event);
   await engine.checkpoint('event-delivered');
-  return event.data.outcome;
+  return event;
 }
 
 /**

@@ -1,23 +1,45 @@
-import { DelayedError, type Job, type Queue, type Worker } from 'bullmq';
+import { DelayedError, UnrecoverableError, WaitingChildrenError, type Job, type Queue } from 'bullmq';
+import { buildCompletionEvent, completionData, type CompletionEvent } from '../core/completion-event.ts';
 import { InvalidSubmissionError, toErrorInfo } from '../core/errors.ts';
 import { clip, type Fault } from '../core/json.ts';
 import { backoffMs, clamp, maxTimerMs } from '../core/poll-schedule.ts';
 import { redactText } from '../core/redact.ts';
-import { readCancelRequest, readState, receive, type SubmissionState } from '../core/submission.ts';
+import { nameUse, receive, type ErrorInfo, type Outcome, type SubmissionState } from '../core/submission.ts';
 import type { Logger } from '../ports/logger.ts';
 import type { RedisConnection } from '../queues/connection.ts';
 import { readEnqueuedAt } from '../queues/enqueued-at.ts';
+import {
+  cancelOf,
+  decisionOf,
+  hashFields,
+  isHeld,
+  oversizedField,
+  parseJson,
+  recordOf,
+  requestTextOf,
+  type JobHash,
+} from '../queues/job-hash.ts';
 import { isNumberedId, placesOf, pollJobId, reservedIds, submissionIdOf } from '../queues/job-ids.ts';
 import { stageQueue, type Stage } from '../queues/names.ts';
+import { isUsualSubmitJob } from '../queues/open-submissions.ts';
 import { openQueue } from '../queues/open-queue.ts';
 import type { JobAddress } from '../queues/record-store.ts';
 import { isRefusedWrite } from '../queues/refused-write.ts';
-import type { SalvagedJob } from '../queues/submit-job.ts';
+import { maxJobDataBytes, salvage, type SalvagedJob } from '../queues/submit-job.ts';
 import { CompletionCheck, repairEnd, repairHandOver } from './completion-check.ts';
 import type { Engine, VendorRuntime } from './engine.ts';
 import { QueueUpkeep } from './queue-upkeep.ts';
-import { readRequest, rereadRequest } from './request.ts';
-import { delayAgain, deliverEvent, handOver, removeWhenDone, type Delay } from './settle.ts';
+import { readRequest, rereadRequest, type ReadRequest } from './request.ts';
+import {
+  delayAgain,
+  deliverEvent,
+  endHeld,
+  handOver,
+  linkPollJob,
+  removeWhenDone,
+  waitForPollJob,
+  type Delay,
+} from './settle.ts';
 import { takeTurn } from './take-turn.ts';
 import { TolerantWorker } from './tolerant-worker.ts';
 import { Turn, TurnLostError, type Move } from './turn.ts';
@@ -56,7 +78,7 @@ export class StageWorker {
   readonly #queueName: string;
   readonly #queue: Queue;
   readonly #pollQueue: Queue;
-  readonly #worker: Worker;
+  readonly #worker: TolerantWorker;
   readonly #upkeep: QueueUpkeep;
   readonly #completions: CompletionCheck;
   /** One per turn under way. Not one signal for all: listeners would pile up on it for as long as the process lives. */
@@ -140,11 +162,13 @@ export class StageWorker {
     await Promise.all([...new Set([this.#queue, this.#pollQueue])].map((queue) => queue.close()));
   }
 
-  async #process(job: Job, token: string | undefined, signal: AbortSignal | undefined): Promise<string> {
+  async #process(job: Job, token: string | undefined, signal: AbortSignal | undefined): Promise<unknown> {
     this.#completions.begin(job);
     const jobId = job.id ?? '';
-    const submissionId = readState(job.progress)?.id ?? submissionIdOf(this.vendorName, jobId);
-    const logger = this.#logger.child({ submissionId: clip(submissionId, 200), operation: clip(job.name, 80) });
+    const hash = this.#worker.hashOf(job);
+    const submissionId = recordOf(hash)?.id ?? submissionIdOf(this.vendorName, jobId, job.opts);
+    const name = (job.name as string | undefined) ?? '';
+    const logger = this.#logger.child({ submissionId: clip(submissionId, 200), operation: clip(name, 80) });
     const lock = token ?? '';
     let turn: Turn | undefined;
     try {
@@ -152,21 +176,21 @@ export class StageWorker {
         removeWhenDone(job);
         return await this.#upkeep.refuse({
           jobId,
-          name: job.name,
-          data: JSON.stringify(job.data),
-          timestamp: job.timestamp,
+          name,
+          data: hash['data'] ?? 'null',
+          timestamp: Number(hash['timestamp']),
         });
       }
       const interruption = new AbortController();
       if (this.#isShuttingDown) interruption.abort();
       signal?.addEventListener('abort', () => interruption.abort(), { once: true });
-      const begun = await this.#beginTurn(job, lock, interruption.signal, logger);
-      if (typeof begun === 'string') return begun;
+      const begun = await this.#beginTurn({ job, hash, token: lock, logger }, interruption.signal);
+      if (!(begun instanceof Turn)) return begun.result;
       turn = begun;
       const move = await this.#runTurn(turn, interruption);
-      return await this.#applyMove(turn, move, job);
+      return await this.#applyMove(turn, move, { job, hash, token: lock, logger });
     } catch (error) {
-      if (error instanceof DelayedError) throw error;
+      if (isEndInBullmq(error)) throw error;
       if (error instanceof TurnLostError || isLockLost(error)) {
         // Whoever holds the job now goes on from what was saved.
         logger.warn({}, 'lost the job: another worker has it, or it was removed');
@@ -176,34 +200,44 @@ export class StageWorker {
     }
   }
 
-  /** Reads the record and the request. @returns the job's result where there is no turn to take. */
-  async #beginTurn(job: Job, token: string, signal: AbortSignal, logger: Logger): Promise<string | Turn> {
+  /** Reads the record and the request. @returns the turn, or the job's result where there is none to take. */
+  async #beginTurn(taken: TakenJob, signal: AbortSignal): Promise<Turn | { result: unknown }> {
+    const { job, hash, token, logger } = taken;
     const jobId = job.id ?? '';
-    const stored = readState(job.progress);
+    const stored = recordOf(hash);
     const now = this.#engine.clock.now();
-    if (stored === undefined && this.stage === 'poll') return this.#waitForRecord(job, token);
+    if (stored === undefined && this.stage === 'poll') return { result: await this.#waitForRecord(job, token) };
 
-    const fresh = stored === undefined ? readRequest(this.#engine, this.#vendor, job.name, job.data) : undefined;
+    const fresh = stored === undefined ? this.#readFresh(job, hash) : undefined;
     let state = stored;
     if (state === undefined) {
-      const enqueuedAt = readEnqueuedAt(job.timestamp, now);
+      const enqueuedAt = readEnqueuedAt(hash['timestamp'], now);
       const holdBackMs = clamp(Number(job.opts.delay ?? 0), 0, maxTimerMs);
       const deadlineMs = fresh?.ok === true ? fresh.request.poll.deadlineMs : 0;
-      state = receive(submissionIdOf(this.vendorName, jobId), enqueuedAt, enqueuedAt + holdBackMs + deadlineMs);
-      const cancelRequestedAt = readCancelRequest(job.progress);
-      if (cancelRequestedAt !== undefined) state.cancelRequestedAt = cancelRequestedAt;
+      const id = submissionIdOf(this.vendorName, jobId, job.opts);
+      state = receive(id, this.#nameUse(), enqueuedAt, enqueuedAt + holdBackMs + deadlineMs);
+    } else if (state.settled === undefined) {
+      // A record of the version before has none.
+      state.use ??= this.#nameUse();
     }
+    const cancelRequestedAt = cancelOf(hash);
+    if (cancelRequestedAt !== undefined && state.settled === undefined) state.cancelRequestedAt ??= cancelRequestedAt;
+    const decision = state.awaitsDecision === undefined ? undefined : decisionOf(hash);
+    if (decision !== undefined) state.resolution = decision;
+
+    if (this.stage === 'submit' && stored !== undefined && hash[hashFields.handedOver] !== undefined)
+      return { result: await this.#followPollJob(taken, state) };
     const pollAddress = this.#pollAddressOf(state);
     if (fresh?.ok === false) {
       // The same id with other data is still the same id: its submission is on its way already.
-      if (await this.#engine.store.exists(pollAddress)) return this.#endDuplicate(job, logger);
-      return this.#refuse(job, token, state, fresh.faults, fresh.reply, logger);
+      if (await this.#engine.store.exists(pollAddress)) return { result: await this.#endDuplicate(taken, state) };
+      return { result: await this.#refuse(taken, state, fresh.faults, fresh.reply) };
     }
-    const again = fresh ?? rereadRequest(this.#engine, this.#vendor, job.name, job.data);
+    const again = fresh ?? rereadRequest(this.#engine, this.#vendor, job.name, parseJson(requestTextOf(hash)));
     if (!again.ok) {
       // It was accepted once, so the configuration changed since. It waits for the configuration, not for an end.
       const error = new InvalidSubmissionError(again.faults).toInfo();
-      if (now >= state.deadlineAt) return this.#expireUnreadable(job, token, state, again.reply, error, logger);
+      if (now >= state.deadlineAt) return { result: await this.#expireUnreadable(taken, state, again.reply, error) };
       state.lastError = error;
       const at = Math.min(now + 15_000, state.deadlineAt);
       return this.#delay(job, token, { at, state, line: error.message });
@@ -218,10 +252,33 @@ export class StageWorker {
       signal,
       operationName: job.name,
       request: again.request,
+      hash,
       reply: again.reply,
       logger,
       state,
     });
+  }
+
+  /** Reads a request for the first time, however it was written. */
+  #readFresh(job: Job, hash: JobHash): ReadRequest {
+    const { vendorNames } = this.#engine;
+    const text = hash['data'];
+    const data = text === undefined ? {} : parseJson(text);
+    const refuse = (path: string, message: string): ReadRequest => ({
+      ok: false,
+      faults: [{ path, message }],
+      reply: salvage(data, vendorNames),
+    });
+    if (text === undefined && hash['name'] === undefined)
+      return refuse('', 'there is no job under this id: it stood in the queue without one, or its job was deleted');
+    const bytes = hash[oversizedField];
+    if (bytes !== undefined) return refuse('', `is ${bytes} bytes of JSON, at most ${maxJobDataBytes} are accepted`);
+    if (data === undefined) return refuse('', 'is not valid JSON');
+    return readRequest(this.#engine, this.#vendor, (job.name) ?? '', data);
+  }
+
+  #nameUse(): string {
+    return nameUse(this.#engine.clock.now(), this.#engine.clock.random());
   }
 
   /** Takes the turn, and gives it up when the worker has to end or has lost the job. */
@@ -248,90 +305,134 @@ export class StageWorker {
     for (const interruption of this.#turns) interruption.abort();
   }
 
-  async #applyMove(turn: Turn, move: Move, job: Job): Promise<string> {
+  async #applyMove(turn: Turn, move: Move, taken: TakenJob): Promise<unknown> {
+    const { job } = taken;
     switch (move.kind) {
       case 'again':
         return this.#delay(job, turn.token, { at: move.at, state: turn.state, line: move.line, turn });
-      case 'hand-over':
+      case 'hand-over': {
         this.#completions.end(job, () => repairHandOver(turn, move, job, this.#pollQueue));
-        return handOver(turn, move, job, this.#pollQueue);
+        const result = await handOver(turn, move, job, this.#pollQueue);
+        return isHeld(taken.hash) ? this.#followPollJob(taken, turn.state) : result;
+      }
       case 'settled':
-        return this.#deliver(job, turn.state, turn.reply);
+        return this.#deliver(taken, turn.state, turn.reply);
       case 'duplicate':
-        return this.#onDuplicate(turn, job);
+        return this.#onDuplicate(turn, taken);
     }
   }
 
   /**
    * The poll job of this submission id exists. With an id that the caller chose that is the idempotency asked for. With
-   * a number of BullMQ's it may be another submission, after somebody emptied the submit queue and numbers began anew.
+   * a number of BullMQ's it may be another submission, after the submit queue was emptied and numbers began anew.
    */
-  async #onDuplicate(turn: Turn, job: Job): Promise<string> {
+  async #onDuplicate(turn: Turn, taken: TakenJob): Promise<unknown> {
     const { state } = turn;
-    if (isNumberedId(state.id, this.vendorName)) {
-      const text = await this.#engine.store.read(turn.pollAddress);
-      const other = text === null ? undefined : readState(JSON.parse(text));
+    const { job } = taken;
+    if (isNumberedId(state.id, this.vendorName) && isUsualSubmitJob(this.vendorName, state.id, job.id ?? '')) {
+      const other = await this.#engine.store.read(turn.pollAddress);
       if (other !== undefined && other.enqueuedAt !== state.enqueuedAt) {
-        const renamed = {
-          ...receive(`${state.id}-${state.enqueuedAt.toString(36)}`, state.enqueuedAt, state.deadlineAt),
-        };
+        const id = `${state.id}-${state.enqueuedAt.toString(36)}`;
+        const renamed = receive(id, state.use, state.enqueuedAt, state.deadlineAt);
         const line = `the id ${state.id} is taken by an older submission; this one is ${renamed.id}`;
         return this.#delay(job, turn.token, { at: 0, state: renamed, line });
       }
     }
-    return this.#endDuplicate(job, turn.logger);
+    return this.#endDuplicate(taken, state);
   }
 
-  #endDuplicate(job: Job, logger: Logger): string {
-    logger.info({}, 'the submission id is known: nothing to do');
-    removeWhenDone(job);
+  /** The submission goes on, or ended, in its poll job; a held submit job tells how that ends. */
+  async #endDuplicate(taken: TakenJob, state: SubmissionState): Promise<unknown> {
+    taken.logger.info({}, 'the submission id is known: nothing to do');
+    if (isHeld(taken.hash)) return this.#followPollJob(taken, state);
+    removeWhenDone(taken.job);
     return 'duplicate';
+  }
+
+  /**
+   * A submit job whose submission has its poll job. One that is held waits for the end there and says it, also when a
+   * worker died at any point of this, or the poll job was removed.
+   */
+  async #followPollJob(taken: TakenJob, state: SubmissionState): Promise<unknown> {
+    const { job, hash, token } = taken;
+    const held = isHeld(hash);
+    const told = held ? await toldByPollJob(job) : undefined;
+    if (told !== undefined) return this.#endHeld(job, told);
+    const own = await this.#engine.store.read(this.#addressOf(job));
+    if (own?.settled !== undefined) return this.#deliver(taken, own, this.#replyOf(hash));
+    const pollAddress = this.#pollAddressOf(state);
+    const poll = await this.#engine.store.readHash(pollAddress);
+    const record = poll === undefined ? undefined : recordOf(poll);
+    if (poll === undefined) return this.#endRemoved(taken, state);
+    if (!held) {
+      removeWhenDone(job);
+      return 'handed over';
+    }
+    if (record?.settled !== undefined && poll['finishedOn'] !== undefined)
+      return this.#endHeld(job, this.#eventOf(job.name, record, this.#replyOf(poll)).data);
+    if (poll['parentKey'] === undefined) await linkPollJob(job, pollAddress.jobId, this.#pollQueue);
+    await waitForPollJob(job, token);
+    // It could not be linked, or has just ended: it is looked at instead.
+    return this.#delay(job, token, { at: this.#engine.clock.now() + 1_000, state: undefined });
+  }
+
+  async #endHeld(job: Job, data: CompletionEvent['data']): Promise<CompletionEvent['data']> {
+    if (data.outcome !== 'succeeded') await this.#engine.store.markEnded(this.#addressOf(job));
+    return endHeld(data);
+  }
+
+  /** The poll job was removed after the hand-over. */
+  async #endRemoved(taken: TakenJob, state: SubmissionState): Promise<unknown> {
+    const message =
+      state.jobs.length > 0
+        ? 'the job was removed from its queue; the vendor was not told and may go on working'
+        : 'the job was removed from its queue';
+    return this.#settleWithoutTurn(taken, state, this.#replyOf(taken.hash), 'canceled', {
+      code: 'job_removed',
+      message,
+    });
+  }
+
+  #replyOf(hash: JobHash): SalvagedJob {
+    return salvage(parseJson(requestTextOf(hash)), this.#engine.vendorNames);
+  }
+
+  #eventOf(operation: string, state: SubmissionState, reply: SalvagedJob): CompletionEvent {
+    const { account, metadata } = reply;
+    return buildCompletionEvent(state, { vendor: this.vendorName, operation, account, metadata });
   }
 
   /** Bad input: one event with every fault, nothing sent. */
   async #refuse(
-    job: Job,
-    token: string,
+    taken: TakenJob,
     state: SubmissionState,
     faults: readonly Fault[],
     reply: SalvagedJob,
-    logger: Logger,
-  ): Promise<string> {
-    return this.#settleWithoutTurn(
-      job,
-      token,
-      state,
-      reply,
-      'rejected',
-      new InvalidSubmissionError(faults).toInfo(),
-      logger,
-    );
+  ): Promise<unknown> {
+    return this.#settleWithoutTurn(taken, state, reply, 'rejected', new InvalidSubmissionError(faults).toInfo());
   }
 
   async #expireUnreadable(
-    job: Job,
-    token: string,
+    taken: TakenJob,
     state: SubmissionState,
     reply: SalvagedJob,
-    cause: { code: string; message: string },
-    logger: Logger,
-  ): Promise<string> {
+    cause: ErrorInfo,
+  ): Promise<unknown> {
     const error = {
       code: 'deadline_exceeded',
       message: `the deadline passed while it could not be processed: ${cause.message}`,
     };
-    return this.#settleWithoutTurn(job, token, state, reply, 'expired', error, logger);
+    return this.#settleWithoutTurn(taken, state, reply, 'expired', error);
   }
 
   async #settleWithoutTurn(
-    job: Job,
-    token: string,
+    taken: TakenJob,
     state: SubmissionState,
     reply: SalvagedJob,
-    outcome: 'rejected' | 'expired',
-    error: { code: string; message: string },
-    logger: Logger,
-  ): Promise<string> {
+    outcome: Outcome,
+    error: ErrorInfo,
+  ): Promise<unknown> {
+    const { job, token, logger } = taken;
     if (state.settled === undefined) {
       const at = this.#engine.clock.now();
       state = { ...state, phase: 'settled', settled: { outcome, error, at } };
@@ -341,21 +442,25 @@ export class StageWorker {
       const unless = { handedOver: this.#pollAddressOf(state) };
       const saved = await this.#engine.store.save(address, token, state, line, open, unless);
       if (saved.kind === 'fenced') throw new TurnLostError('lost the lock');
-      if (saved.kind === 'handed-over') return this.#endDuplicate(job, logger);
+      if (saved.kind === 'handed-over') return this.#endDuplicate(taken, state);
       logger.warn(
         { outcome, errorCode: error.code, error: redactText(clip(error.message, 500)) },
         'submission settled',
       );
     }
-    return this.#deliver(job, state, reply);
+    return this.#deliver(taken, state, reply);
   }
 
   /** The outcome is stored: its event goes out. */
-  async #deliver(job: Job, state: SubmissionState, reply: SalvagedJob): Promise<string> {
+  async #deliver({ job, hash }: TakenJob, state: SubmissionState, reply: SalvagedJob): Promise<unknown> {
     const address = this.#addressOf(job);
-    const deliver = (): Promise<string> => deliverEvent(this.#engine, this.vendorName, job.name, state, reply);
+    const name = (job.name as string | undefined) ?? '';
+    const deliver = (): Promise<CompletionEvent> => deliverEvent(this.#engine, this.vendorName, name, state, reply);
     this.#completions.end(job, () => repairEnd(this.#engine, job, address, deliver));
-    return deliver();
+    const { data } = await deliver();
+    if (!isHeld(hash)) return data.outcome;
+    // The poll job hands the end on to the submit job that waits for it.
+    return this.stage === 'poll' ? data : this.#endHeld(job, data);
   }
 
   /** A poll job is added and then given its record; in between it has none. */
@@ -377,8 +482,7 @@ export class StageWorker {
     const place = placesOf(this.vendorName, submissionId).find(({ stage }) => stage === 'submit');
     if (place === undefined) return false;
     const address = { queue: stageQueue(this.vendorName, 'submit'), jobId: place.jobId };
-    const text = await this.#engine.store.read(address);
-    return text !== null && readState(JSON.parse(text))?.settled !== undefined;
+    return (await this.#engine.store.read(address))?.settled !== undefined;
   }
 
   #delay(job: Job, token: string, delay: Delay): Promise<never> {
@@ -436,6 +540,25 @@ export class StageWorker {
     this.#saidAt.set(message, now);
     this.#logger.error({ error: clip(message, 500) }, 'queue error');
   }
+}
+
+/** A job as this worker took it. */
+interface TakenJob {
+  job: Job;
+  hash: JobHash;
+  token: string;
+  logger: Logger;
+}
+
+/** What BullMQ is told by an error: delayed, waiting for a child, or failed for good. */
+function isEndInBullmq(error: unknown): boolean {
+  return error instanceof DelayedError || error instanceof WaitingChildrenError || error instanceof UnrecoverableError;
+}
+
+/** How the poll job that a held submit job waited for ended, as BullMQ keeps it with the submit job. */
+async function toldByPollJob(job: Job): Promise<CompletionEvent['data'] | undefined> {
+  const values = Object.values(await job.getChildrenValues());
+  return values.map((value) => completionData.safeParse(value).data).find((data) => data !== undefined);
 }
 
 function isLockLost(error: unknown): boolean {

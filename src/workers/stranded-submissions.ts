@@ -86,7 +86,7 @@ function settle(submissionId: string, note: OpenSubmission, at: number): Submiss
   const isUnclear = note.sent !== undefined && ids.length === 0;
   const [outcome, error] = isUnclear ? tellUnclear() : tellCanceled(ids.length > 0);
   return {
-    ...receive(submissionId, note.at, at),
+    ...receive(submissionId, note.use, note.at, at),
     phase: 'settled',
     ...(note.sent === undefined || ids.length === 0 ? {} : { submittedAt: note.sent }),
     jobs: ids.map((id) => ({ id, kind: '', status: 'running' })),

@@ -458,8 +458,7 @@ function beginReconciling(turn: Turn, since: number, landsUntil: number): void {
 }
 
 async function isHandedOver(turn: Turn): Promise<boolean> {
-  const record = await turn.engine.store.read(turn.pollAddress);
-  return record?.startsWith('{"v"') === true;
+  return (await turn.engine.store.read(turn.pollAddress)) !== undefined;
 }
 
 export function safetyOf(turn: Turn): ResendSafety {

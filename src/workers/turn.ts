@@ -9,6 +9,7 @@ import {
 } from '../core/submission.ts';
 import type { Logger } from '../ports/logger.ts';
 import type { Scope, StepContext, VendorHttp } from '../ports/vendor-adapter.ts';
+import type { JobHash } from '../queues/job-hash.ts';
 import type { Stage } from '../queues/names.ts';
 import { isUsualSubmitJob, noteReply, type OpenNote } from '../queues/open-submissions.ts';
 import type { JobAddress, SaveResult, Unless } from '../queues/record-store.ts';
@@ -44,6 +45,8 @@ export class Turn {
   readonly signal: AbortSignal;
   readonly operationName: string;
   readonly request: SubmissionRequest;
+  /** What the job's hash held when the turn began. */
+  readonly hash: JobHash;
   /** Where the event goes, and what it echoes. */
   readonly reply: SalvagedJob;
   readonly logger: Logger;
@@ -61,6 +64,7 @@ export class Turn {
       | 'signal'
       | 'operationName'
       | 'request'
+      | 'hash'
       | 'reply'
       | 'logger'
       | 'state'
@@ -75,6 +79,7 @@ export class Turn {
     this.signal = init.signal;
     this.operationName = init.operationName;
     this.request = init.request;
+    this.hash = init.hash;
     this.reply = init.reply;
     this.logger = init.logger;
     this.state = init.state;
@@ -129,6 +134,7 @@ export class Turn {
     const note = {
       op,
       at: state.enqueuedAt,
+      ...(state.use === undefined ? {} : { use: state.use }),
       ...(sent === undefined ? {} : { sent }),
       ...(state.jobs.length === 0 ? {} : { jobs: state.jobs.map((job) => job.id) }),
       ...noteReply(this.reply),

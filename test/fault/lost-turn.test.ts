@@ -2,6 +2,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import * as z from 'zod';
 import type { VendorJob } from '../../src/core/submission.ts';
 import type { ResendSafety, StepContext } from '../../src/ports/vendor-adapter.ts';
+import { hashFields } from '../../src/queues/job-hash.ts';
 import { defineVendor } from '../../src/vendors/define-vendor.ts';
 import { Harness, until } from '../helpers/harness.ts';
 
@@ -65,7 +66,7 @@ describe('a turn that lost its job', () => {
 });
 
 async function recordOf(harness: Harness | undefined, id: string): Promise<string> {
-  return (await harness?.redis.hget(`${harness.prefix}:slow.submit:${id}`, 'progress')) ?? '';
+  return (await harness?.redis.hget(`${harness.prefix}:slow.submit:${id}`, hashFields.record)) ?? '';
 }
 
 /** What the check for stalled jobs does once a lock has run out. */

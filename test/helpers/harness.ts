@@ -10,6 +10,7 @@ import type { CompletionEvent } from '../../src/core/completion-event.ts';
 import { silentLogger, type Logger } from '../../src/ports/logger.ts';
 import type { VendorAdapter } from '../../src/ports/vendor-adapter.ts';
 import { parseRedisUrl } from '../../src/queues/connection.ts';
+import { hashFields } from '../../src/queues/job-hash.ts';
 import type { Stage } from '../../src/queues/names.ts';
 import { adapters } from '../../src/vendors/catalogue.ts';
 import { freshPrefix, redisUrl } from './redis.ts';
@@ -143,7 +144,7 @@ export class Harness {
   /** The stored record of a submission, wherever its job is. */
   async record(vendor: string, submissionId: string): Promise<string | null> {
     for (const stage of ['poll', 'submit']) {
-      const text = await this.redis.hget(`${this.prefix}:${vendor}.${stage}:${submissionId}`, 'progress');
+      const text = await this.redis.hget(`${this.prefix}:${vendor}.${stage}:${submissionId}`, hashFields.record);
       if (text !== null) return text;
     }
     return null;

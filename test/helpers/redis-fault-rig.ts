@@ -5,10 +5,12 @@ import { Queue, type JobsOptions } from 'bullmq';
 import { runWorkers, type RunWorkersOptions, type RunningWorkers } from '../../src/app.ts';
 import { loadConfig, requireRedis, type Config } from '../../src/config/load-config.ts';
 import type { CompletionEvent } from '../../src/core/completion-event.ts';
-import { readState, type SubmissionState } from '../../src/core/submission.ts';
+import { readRecord } from '../../src/core/record.ts';
+import type { SubmissionState } from '../../src/core/submission.ts';
 import type { Logger } from '../../src/ports/logger.ts';
 import { createProducer, type Producer } from '../../src/producers/producer.ts';
 import { openConnection, parseRedisUrl, type RedisConnection } from '../../src/queues/connection.ts';
+import { hashFields } from '../../src/queues/job-hash.ts';
 import { adapters } from '../../src/vendors/catalogue.ts';
 import { fini } from '../../src/vendors/fini/adapter.ts';
 import { knowhere } from '../../src/vendors/knowhere/adapter.ts';
@@ -130,8 +132,8 @@ export class RedisFaultRig {
 
   async state(id: string, vendor = 'knowhere'): Promise<SubmissionState | undefined> {
     for (const stage of ['poll', 'submit']) {
-      const text = await this.connection.hget(`${this.config.prefix}:${vendor}.${stage}:${id}`, 'progress');
-      const state = text === null ? undefined : readState(JSON.parse(text));
+      const text = await this.connection.hget(`${this.config.prefix}:${vendor}.${stage}:${id}`, hashFields.record);
+      const state = readRecord(text);
       if (state !== undefined) return state;
     }
     return undefined;

@@ -37,7 +37,8 @@ describe('knowhere, beyond the happy path', () => {
   it('gives numbered jobs the id <vendor>-<n>', async () => {
     const job = await rig.harness.push('knowhere', 'parse', { input: urlInput(), poll: quickPoll });
     const event = await rig.harness.event(`knowhere-${job.id}`);
-    expect(event).toMatchObject({ id: `knowhere.knowhere-${job.id}`, data: { outcome: 'succeeded' } });
+    expect(event.id).toMatch(new RegExp(`^knowhere\\.knowhere-${job.id}\\.`));
+    expect(event).toMatchObject({ data: { outcome: 'succeeded' } });
   });
 
   it('takes the same id once, whether its submission waits or is over', async () => {

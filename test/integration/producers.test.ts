@@ -34,7 +34,7 @@ describe('producers', () => {
       poll: { maxDelayMs: 5_000 },
       metadata: { order: 1 },
     });
-    expect(submitted).toEqual({ submissionId: 'p-1', eventId: 'knowhere.p-1' });
+    expect(submitted).toEqual({ submissionId: 'p-1' });
     const job = await queue.getJob('p-1');
     expect(job).toMatchObject({
       name: 'parse',

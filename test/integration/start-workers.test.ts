@@ -23,8 +23,8 @@ describe('startWorkers', () => {
     try {
       expect(workers.queues).toEqual(['acme.submit', 'acme.poll']);
       const poll = { initialDelayMs: 60, maxDelayMs: 250 };
-      const { eventId } = await producer.submit('acme', 'render', { input: { script: 'noon' }, poll });
-      const event = await until(() => events.find((one) => one.id === eventId));
+      const { submissionId } = await producer.submit('acme', 'render', { input: { script: 'noon' }, poll });
+      const event = await until(() => events.find((one) => one.subject === submissionId));
       expect(event.data.outcome).toBe('succeeded');
     } finally {
       await producer.close();

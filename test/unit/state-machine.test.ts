@@ -22,7 +22,7 @@ describe('the state machine', () => {
   });
 
   it('refuses an arrow that is not there', () => {
-    const state = receive('x', 0, 1);
+    const state = receive('x', 'u1', 0, 1);
     expect(() => enter(state, 'confirming')).toThrow('no way leads from received to confirming');
     enter(state, 'intended');
     enter(state, 'reconciling');

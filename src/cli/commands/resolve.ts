@@ -22,9 +22,6 @@ export async function resolve(vendor: string, submissionId: string, flags: Resol
       case 'resolved':
         process.stdout.write(`${submissionId}: goes on; its completion event tells how it ended\n`);
         return exitCodes.ok;
-      case 'busy':
-        complain(`${submissionId} is being worked on at this moment; try again`);
-        return exitCodes.notSucceeded;
       case 'not-waiting':
         complain(`${submissionId} waits for no decision; \`jobferry retry\` starts a settled submission anew`);
         return exitCodes.notSucceeded;
