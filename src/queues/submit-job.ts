@@ -110,7 +110,7 @@ export function parseSubmitJob(data: unknown, vendors: readonly string[]): Parse
   // Data that is hostile or huge is not walked any further.
   if (faults.length > 0) return { ok: false, faults, salvaged: salvage(data, vendors) };
 
-  const parsed = submitJobData.safeParse(data);
+  const parsed = parseForeign(submitJobData, data);
   if (!parsed.success) faults.push(...toFaults(parsed.error));
   const replyTo: unknown = (data as { replyTo?: unknown }).replyTo;
   if (typeof replyTo === 'string' && isStageQueue(replyTo, vendors)) {
@@ -130,12 +130,47 @@ export function salvage(data: unknown, vendors: readonly string[]): SalvagedJob 
   const replyTo = submitJobData.shape.replyTo.safeParse(given['replyTo']);
   const account = submitJobData.shape.account.safeParse(given['account']);
   const harmless = findHostileJson(given['metadata']).length === 0;
-  const metadata = harmless ? submitJobData.shape.metadata.safeParse(given['metadata']) : undefined;
+  const metadata = harmless ? parseForeign(submitJobData.shape.metadata, given['metadata']) : undefined;
   return {
     account: account.success ? account.data : 'default',
     replyTo: replyTo.success && !isStageQueue(replyTo.data, vendors) ? replyTo.data : defaultResultQueue,
     metadata: metadata?.success === true ? (metadata.data ?? null) : null,
   };
+}
+
+/**
+ * Parses what another language wrote: PHP has one kind of array, so an empty one stands for an empty object wherever an
+ * object is expected.
+ */
+export function parseForeign<Output>(schema: z.ZodType<Output>, value: unknown): z.ZodSafeParseResult<Output> {
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed;
+  const empty = parsed.error.issues.filter(
+    (issue) =>
+      issue.code === 'invalid_type' &&
+      (issue.expected === 'object' || issue.expected === 'record') &&
+      isEmptyArray(valueAt(value, issue.path)),
+  );
+  if (empty.length === 0) return parsed;
+  return schema.safeParse(empty.reduce((changed, { path }) => withEmptyObject(changed, path), value));
+}
+
+function isEmptyArray(value: unknown): boolean {
+  return Array.isArray(value) && value.length === 0;
+}
+
+function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {
+  return path.reduce<unknown>((at, key) => (at as Record<PropertyKey, unknown> | null | undefined)?.[key], value);
+}
+
+function withEmptyObject(value: unknown, [key, ...rest]: readonly PropertyKey[]): unknown {
+  if (key === undefined) return {};
+  const copy = (Array.isArray(value) ? [...(value as unknown[])] : { ...(value as object) }) as Record<
+    PropertyKey,
+    unknown
+  >;
+  copy[key] = withEmptyObject(copy[key], rest);
+  return copy;
 }
 
 /** Zod's issues as faults: one per unknown key, paths as people write them. */

@@ -1,7 +1,7 @@
 import type { Fault, JsonObject } from '../core/json.ts';
 import type { PollOptions } from '../core/poll-schedule.ts';
 import type { Operation } from '../ports/vendor-adapter.ts';
-import { parseSubmitJob, salvage, toFaults, type SalvagedJob } from '../queues/submit-job.ts';
+import { parseForeign, parseSubmitJob, salvage, toFaults, type SalvagedJob } from '../queues/submit-job.ts';
 import { findOperation, type AccountRuntime, type Engine, type VendorRuntime } from './engine.ts';
 
 /** A submission that fits: what to do, with which account, and how to poll. */
@@ -67,7 +67,7 @@ function readInput(operation: Operation, data: unknown, dataFits: boolean, fault
   }
   // Data that is huge or hostile was refused as a whole; walking it again would help nobody.
   if (faults.some((fault) => fault.path === '' || fault.message.includes('not accepted'))) return undefined;
-  const parsed = operation.input.safeParse((data as JsonObject)['input']);
+  const parsed = parseForeign(operation.input, (data as JsonObject)['input']);
   if (parsed.success) return parsed.data;
   faults.push(...toFaults(parsed.error, 'input'));
   return undefined;
@@ -114,7 +114,7 @@ export function rereadRequest(
     faults.push({ path: 'account', message: `${quote(reply.account)} is no longer configured` });
   if (operation === undefined || account === undefined) return { ok: false, faults, reply };
   const { input: given, poll } = data as { input?: unknown; poll?: SubmissionRequest['poll'] };
-  const parsed = operation.input.safeParse(given);
+  const parsed = parseForeign(operation.input, given);
   const input: unknown = parsed.success ? parsed.data : given;
   return {
     ok: true,

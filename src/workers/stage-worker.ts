@@ -274,7 +274,7 @@ export class StageWorker {
     const bytes = hash[oversizedField];
     if (bytes !== undefined) return refuse('', `is ${bytes} bytes of JSON, at most ${maxJobDataBytes} are accepted`);
     if (data === undefined) return refuse('', 'is not valid JSON');
-    return readRequest(this.#engine, this.#vendor, (job.name) ?? '', data);
+    return readRequest(this.#engine, this.#vendor, job.name ?? '', data);
   }
 
   #nameUse(): string {
@@ -409,6 +409,7 @@ export class StageWorker {
     faults: readonly Fault[],
     reply: SalvagedJob,
   ): Promise<unknown> {
+    if (taken.hash['data'] === undefined) removeWhenDone(taken.job);
     return this.#settleWithoutTurn(taken, state, reply, 'rejected', new InvalidSubmissionError(faults).toInfo());
   }
 
