@@ -173,7 +173,7 @@ function buildVendors(
         onLimits: (report) => void gate.onLimits(report).catch(() => undefined),
         ...(refresh === undefined ? {} : { refreshAccount: refresh }),
       });
-      const context = { account, http, logger, signal: new AbortController().signal };
+      const context = { account, http: http.forScope('status'), logger, signal: new AbortController().signal };
       const lookups = new Map(
         Object.entries(adapter.lookups).map(([kind, lookup]) => [
           kind,

@@ -9,8 +9,10 @@ export const errorCodes = {
   invalid_submission: 'The job data does not fit: `details.faults` names every fault with its path.',
   vendor_rejected: 'The vendor refused the request for good and gave no code of its own.',
   vendor_unauthorized: 'The vendor does not accept the credentials of the account; its jobs wait.',
-  vendor_forbidden: 'The credentials of the account lack a right that the request needs; its jobs wait.',
-  vendor_quota_exhausted: 'The account has no credit or quota left; its jobs wait.',
+  vendor_forbidden:
+    'The credentials of the account lack a right that the request needs: its submits, or its look-ups, wait; one submission that is refused while others pass is rejected.',
+  vendor_quota_exhausted:
+    'The account has no credit or quota left: its submits, or its look-ups, wait; one submission that is refused while others pass is rejected.',
   vendor_throttled: 'The vendor asked to slow down.',
   vendor_unavailable: 'The vendor could not be reached, timed out or answered 5xx.',
   vendor_contract: 'The vendor answered something that its documentation does not know.',
@@ -37,6 +39,16 @@ export const errorCodes = {
 } as const;
 export type ErrorCode = keyof typeof errorCodes;
 
+/** Which request an error came of. For people who look for its cause; holds no secret. */
+export interface RequestOrigin {
+  /** Such as `POST /v1/jobs`. */
+  request: string;
+  /** Host and port that were asked. */
+  host: string;
+  /** Tells keys apart without giving them away: the first 8 hex digits of the SHA-256 of the secret. */
+  key?: string;
+}
+
 /** Marks our errors for other copies of this library in the same process. */
 const brand = Symbol.for('jobferry.error');
 
@@ -50,6 +62,8 @@ export abstract class JobferryError extends Error {
   abstract override readonly name: string;
   readonly code: string;
   readonly details: Json | undefined;
+  /** Set by the HTTP client; in no event. */
+  origin?: RequestOrigin;
   readonly [brand] = true;
 
   static override [Symbol.hasInstance](value: unknown): boolean {
@@ -104,17 +118,23 @@ export class VendorRejectedError extends JobferryError {
   }
 }
 
-/** The credentials, rights or credit of the account are at fault: every job of the account is. Nothing was taken in. */
+/**
+ * The credentials, rights or credit of the account are at fault, as far as one answer can tell. Nothing was taken in.
+ * `unauthorized` holds the account; `forbidden` and `quota` hold the scope of the request that was refused.
+ */
 export class AccountHeldError extends JobferryError {
   override readonly name = 'AccountHeldError';
   readonly reason: 'unauthorized' | 'forbidden' | 'quota';
   readonly httpStatus: number | undefined;
+  /** The vendor's own word, for the event where the refusal turns out to be about one submission. */
+  readonly vendorCode: string | undefined;
 
   constructor(reason: AccountHeldError['reason'], message: string, options: VendorErrorOptions = {}) {
     const own = { unauthorized: 'vendor_unauthorized', forbidden: 'vendor_forbidden', quota: 'vendor_quota_exhausted' };
     super(own[reason], message, options);
     this.reason = reason;
     this.httpStatus = options.httpStatus;
+    this.vendorCode = options.code;
   }
 }
 
@@ -194,6 +214,15 @@ export class RedisUnavailableError extends JobferryError {
   constructor(message: string, options: { cause?: unknown } = {}) {
     super('redis_unavailable', message, options);
   }
+}
+
+/** The request that an error came of, its own or that of one of its causes. */
+export function originOf(error: unknown): RequestOrigin | undefined {
+  for (let at = error, depth = 0; at instanceof Error && depth < 8; at = at.cause, depth += 1) {
+    const { origin } = at as { origin?: RequestOrigin };
+    if (origin !== undefined) return origin;
+  }
+  return undefined;
 }
 
 /** What an unexpected error says in an event or a log: our own codes if it is ours, `internal_error` if not. */

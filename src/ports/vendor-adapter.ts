@@ -75,7 +75,7 @@ export interface LimitReport {
   remaining: number;
   /** Until the budget is whole again, ms from now. */
   resetMs: number;
-  /** Which budget; every one of the account when left out. */
+  /** Which budget; when left out, that of the request where it was refused with 429, else every one of the account. */
   scope?: Scope;
 }
 
@@ -120,6 +120,11 @@ export interface VendorHttp {
    * @throws VendorRejectedError, AccountHeldError, VendorThrottledError, VendorUnavailableError, VendorContractError
    */
   request<Reply>(request: HttpRequest<Reply>): Promise<HttpReply<Reply>>;
+}
+
+/** The same way, by the budget that requests draw on: what a refusal says of limits is about that budget. */
+export interface ScopedHttp {
+  forScope(scope: Scope): VendorHttp;
 }
 
 /** Where bytes come from and go to. All of it bounded; links are followed only where they may lead. */

@@ -1,11 +1,14 @@
+import { createHash } from 'node:crypto';
 import ky from 'ky';
 import {
   AccountHeldError,
   JobferryError,
+  originOf,
   VendorContractError,
   VendorRejectedError,
   VendorThrottledError,
   VendorUnavailableError,
+  type RequestOrigin,
 } from '../core/errors.ts';
 import { clip } from '../core/json.ts';
 import { clamp } from '../core/poll-schedule.ts';
@@ -16,6 +19,8 @@ import type {
   HttpReply,
   HttpRequest,
   LimitReport,
+  Scope,
+  ScopedHttp,
   VendorAdapter,
   VendorHttp,
 } from '../ports/vendor-adapter.ts';
@@ -50,7 +55,7 @@ export interface HttpClientOptions {
  * - A 401 renews the credential once for all requests that fail together and replays each once.
  * - Where a vendor's credentials are good for a part of the account only (a workspace), each realm has its own.
  */
-export class HttpClient<Account> implements VendorHttp {
+export class HttpClient<Account> implements VendorHttp, ScopedHttp {
   readonly #adapter: VendorAdapter<Account>;
   readonly #options: HttpClientOptions;
   #account: Account;
@@ -63,18 +68,36 @@ export class HttpClient<Account> implements VendorHttp {
     this.#options = options;
   }
 
+  forScope(scope: Scope): VendorHttp {
+    return { request: (request) => this.#request(request, scope) };
+  }
+
   async request<Reply>(request: HttpRequest<Reply>): Promise<HttpReply<Reply>> {
-    if (request.anonymous === true) return this.#send(request, undefined);
+    return this.#request(request, undefined);
+  }
+
+  async #request<Reply>(request: HttpRequest<Reply>, scope: Scope | undefined): Promise<HttpReply<Reply>> {
+    try {
+      return await this.#requestSigned(request, scope);
+    } catch (error) {
+      // Where credentials could not be obtained, the cause is the request for them.
+      if (error instanceof JobferryError) error.origin ??= originOf(error) ?? this.#originOf(request);
+      throw error;
+    }
+  }
+
+  async #requestSigned<Reply>(request: HttpRequest<Reply>, scope: Scope | undefined): Promise<HttpReply<Reply>> {
+    if (request.anonymous === true) return this.#send(request, undefined, scope);
     const slot = this.#slot(request.realm);
     if (this.#needsCredential(slot)) await this.#renew(slot, slot.generation);
     const { generation, credential } = slot;
     try {
-      return await this.#send(request, credential);
+      return await this.#send(request, credential, scope);
     } catch (error) {
       if (!(error instanceof AccountHeldError) || !this.#isRenewable(slot, error.httpStatus)) throw error;
       // Nothing was taken in by a 401, so the replay is safe for any request.
       await this.#renew(slot, generation);
-      return this.#send(request, slot.credential);
+      return this.#send(request, slot.credential, scope);
     }
   }
 
@@ -123,10 +146,14 @@ export class HttpClient<Account> implements VendorHttp {
     slot.generation += 1;
   }
 
-  async #send<Reply>(request: HttpRequest<Reply>, credential: Credential | undefined): Promise<HttpReply<Reply>> {
+  async #send<Reply>(
+    request: HttpRequest<Reply>,
+    credential: Credential | undefined,
+    scope: Scope | undefined,
+  ): Promise<HttpReply<Reply>> {
     const reply = await this.#exchange(request, credential);
     try {
-      return this.#read(request, reply);
+      return this.#read(request, reply, scope);
     } catch (error) {
       if (error instanceof JobferryError) throw error;
       // Nesting that overflows the stack, a number that is none: an answer that breaks its reader is a broken answer.
@@ -137,9 +164,13 @@ export class HttpClient<Account> implements VendorHttp {
     }
   }
 
-  #read<Reply>(request: HttpRequest<Reply>, reply: RawReply): HttpReply<Reply> {
+  #read<Reply>(request: HttpRequest<Reply>, reply: RawReply, scope: Scope | undefined): HttpReply<Reply> {
     const limits = this.#adapter.http.readLimits?.(reply);
-    if (limits !== undefined) this.#options.onLimits?.(limits);
+    if (limits !== undefined) {
+      // Vendors count creates apart from look-ups, so a refused create says nothing of the budget that polls draw on.
+      const ofRequest = reply.status === 429 && scope !== undefined ? { scope } : {};
+      this.#options.onLimits?.({ ...ofRequest, ...limits });
+    }
     if (reply.status < 200 || reply.status > 299) throw this.#toError(request, reply);
     const parsed = request.reply.safeParse(this.#parseBody(request, reply));
     if (!parsed.success) {
@@ -241,6 +272,22 @@ export class HttpClient<Account> implements VendorHttp {
       }
       return forms;
     });
+  }
+
+  #originOf<Reply>(request: HttpRequest<Reply>): RequestOrigin {
+    const fields = this.#account as Readonly<Record<string, unknown>>;
+    const key = this.#adapter.secrets.map((name) => fields[name]).find((secret) => typeof secret === 'string');
+    let host = 'unknown';
+    try {
+      ({ host } = this.#url(request));
+    } catch {
+      // Said by the error itself.
+    }
+    return {
+      request: clip(redactText(withoutForms(where(request), this.#secretForms(undefined))), 200),
+      host,
+      ...(key === undefined ? {} : { key: createHash('sha256').update(key).digest('hex').slice(0, 8) }),
+    };
   }
 
   #url<Reply>(request: HttpRequest<Reply>): URL {

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { gzipSync } from 'node:zlib';
@@ -5,11 +6,14 @@ import { afterEach, describe, expect, it } from 'vitest';
 import * as z from 'zod';
 import {
   AccountHeldError,
+  originOf,
+  toErrorInfo,
   VendorContractError,
   VendorRejectedError,
   VendorThrottledError,
   VendorUnavailableError,
 } from '../../src/core/errors.ts';
+import type { LimitReport, VendorHttp } from '../../src/ports/vendor-adapter.ts';
 import { defineVendor } from '../../src/vendors/define-vendor.ts';
 import { HttpClient, readRetryAfter } from '../../src/vendors/http.ts';
 
@@ -169,6 +173,53 @@ describe('one vendor request', () => {
     const http = client(await listen(json(401, {})), async () => ({ token: `t${(obtained += 1)}` }));
     await expect(ask(http)).rejects.toMatchObject({ name: 'AccountHeldError', reason: 'unauthorized' });
     expect(obtained).toBe(2);
+  });
+});
+
+describe('what a refusal says beside its class', () => {
+  const adapter = (baseUrl: string, limits: LimitReport[]): HttpClient<{ apiKey: string }> => {
+    const vendor = defineVendor({
+      name: 'acme',
+      summary: '',
+      account: z.object({ apiKey: z.string() }),
+      environment: {},
+      secrets: ['apiKey'],
+      credentials: ['apiKey'],
+      http: {
+        baseUrl: () => baseUrl,
+        headers: () => ({}),
+        readLimits: ({ headers }) => ({ remaining: Number(headers.get('x-left')), resetMs: 60_000 }),
+      },
+      lookups: {},
+      operations: {},
+    });
+    return new HttpClient(vendor, { apiKey: 'a-secret-key' }, { onLimits: (report) => limits.push(report) });
+  };
+  const get = (http: VendorHttp, path = 'x'): Promise<unknown> => http.request({ method: 'GET', path, reply });
+
+  it('is which request, host and key it came of, and no secret', async () => {
+    const url = await listen(json(403, { message: 'no' }));
+    const error: unknown = await get(adapter(url, []), 'v1/a-secret-key/x').catch((thrown: unknown) => thrown);
+    const key = createHash('sha256').update('a-secret-key').digest('hex').slice(0, 8);
+    const origin = { request: 'GET /v1/[redacted]/x', host: new URL(url).host, key };
+    expect(error).toMatchObject({ name: 'AccountHeldError', origin });
+    expect(originOf(new Error('wrapped', { cause: error }))).toEqual(origin);
+    expect(toErrorInfo(error)).not.toHaveProperty('origin');
+  });
+
+  it('is about the budget of the request that was refused, where a 429 tells of one', async () => {
+    const limits: LimitReport[] = [];
+    const http = adapter(await listen(json(429, {}, { 'x-left': '0' })), limits);
+    await expect(get(http.forScope('submit'))).rejects.toBeInstanceOf(VendorThrottledError);
+    await expect(get(http.forScope('status'))).rejects.toBeInstanceOf(VendorThrottledError);
+    expect(limits.map(({ scope }) => scope)).toEqual(['submit', 'status']);
+  });
+
+  it('is about every budget of the account where the answer was no refusal', async () => {
+    const limits: LimitReport[] = [];
+    const http = adapter(await listen(json(200, { ok: true }, { 'x-left': '0' })), limits);
+    await get(http.forScope('submit'));
+    expect(limits).toEqual([{ remaining: 0, resetMs: 60_000 }]);
   });
 });
 
