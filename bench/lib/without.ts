@@ -142,7 +142,7 @@ function handOverInOneAdd(): void {
 function openGates(): void {
   const gate = AccountGate.prototype;
   gate.admit = (scope) => Promise.resolve({ admitted: true, scope });
-  gate.settle = () => Promise.resolve();
+  gate.settle = () => Promise.resolve({ isOwnFault: false });
   gate.abandon = () => Promise.resolve();
   gate.onLimits = () => Promise.resolve();
 }

@@ -8,12 +8,13 @@ export async function readAccountStates(accounts: AccountBoard): Promise<object[
     const throttled = Object.entries(throttledUntil).flatMap(([scope, until]) =>
       until !== undefined && until > now ? [{ scope, until: new Date(until).toISOString() }] : [],
     );
-    const held = Object.entries(holds).map(([part, { reason, message, since, until }]) => ({
+    const held = Object.entries(holds).map(([part, { reason, message, since, until, origin }]) => ({
       ...(part === 'account' ? {} : { scope: part }),
       reason,
       message,
       since: iso(since),
       nextProbeAt: iso(until),
+      ...(origin === undefined ? {} : { origin: { ...origin, at: iso(origin.at) } }),
     }));
     if (held.length === 0 && throttled.length === 0) return [];
     return [{ account, ...(held.length === 0 ? {} : { held }), ...(throttled.length === 0 ? {} : { throttled }) }];

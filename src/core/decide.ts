@@ -10,7 +10,7 @@ import {
 /**
  * What a failed submit leads to: the left column of the error table (docs/errors.md).
  * - reject: settle as `rejected`
- * - hold: the account waits, and with it this job; nothing was created
+ * - hold: the account, or this scope of it, waits, and with it this job; nothing was created
  * - throttle: wait for the hint, send again; nothing was created
  * - resend: it provably never arrived; send again with backoff, no limit but the deadline
  * - reconcile: nobody knows whether the vendor took it
@@ -26,6 +26,14 @@ export function decideOnSubmit(error: unknown): SubmitDecision {
   if (error instanceof VendorContractError) return 'reconcile';
   // A fault of our own between the intent and the answer: the request may be out.
   return 'reconcile';
+}
+
+/**
+ * Whether a refusal can be about the one request instead of the account. Too many requests never are: others pass
+ * because they came at a better moment.
+ */
+export function canBeOwnFault(error: unknown): error is AccountHeldError {
+  return error instanceof AccountHeldError && error.reason !== 'unauthorized' && error.httpStatus !== 429;
 }
 
 /**

@@ -90,6 +90,14 @@ export interface Intent {
   fingerprint: string;
 }
 
+/** What is known of requests for one submission that were refused as the account's fault (401, 402, 403). Epoch ms. */
+export interface Refusals {
+  /** The last one. */
+  at: number;
+  /** The first one for that reason: when it was sent, and when it was refused. */
+  first: { sentAt: number; at: number; reason: 'unauthorized' | 'forbidden' | 'quota' };
+}
+
 /** What a person decided about a submit whose fate is unknown. */
 export type Resolution = { kind: 'adopt'; vendorJobId: string } | { kind: 'resend' } | { kind: 'give-up' };
 
@@ -142,6 +150,8 @@ export interface SubmissionState {
   earlierPolls?: number;
   /** Failures since the last thing that worked; drives backoff only. */
   failures?: number;
+  /** Refusals of the request to make next; gone when the vendor takes it. */
+  refused?: Refusals;
   /** The vendor asked not to be asked before this. */
   notBefore?: number;
   /** When confirming began, for its grace period. */

@@ -1,9 +1,10 @@
+import type { RequestOrigin } from '../core/errors.ts';
 import type { Scope } from '../ports/vendor-adapter.ts';
 import type { RedisConnection } from './connection.ts';
 
 /**
- * What a hold stops: all of the account, or the requests of one scope, because a vendor whose submits fail may answer
- * look-ups all the same.
+ * What a hold stops: all of the account where its key does not work, else the requests of one scope, because a vendor
+ * that refuses submits, or fails at them, may answer look-ups all the same.
  */
 export type HeldPart = 'account' | Scope;
 
@@ -18,10 +19,33 @@ export interface Hold {
   until: number;
   /** Probes that failed. */
   tries: number;
+  /** Set once a submission was refused that was first sent while this hold was on: it is not about the first one alone. */
+  isShared?: true;
+  /** The latest refusal; a hold of an older version has none. */
+  origin?: HoldOrigin;
+}
+
+/** Where a hold comes from, for people who look for the cause. */
+export interface HoldOrigin extends Partial<RequestOrigin> {
+  /** Host name and process id of the worker that was refused. */
+  worker: string;
+  submission?: string;
+  /** Of a look-up that asked for one vendor job. */
+  vendorJob?: string;
+  /** Epoch ms. */
+  at: number;
+}
+
+/** The latest request of a scope that the vendor let in, epoch ms. Noted only where something was refused. */
+export interface Pass {
+  sentAt: number;
+  /** When it was answered. */
+  at: number;
 }
 
 export interface AccountState {
   holds: Partial<Record<HeldPart, Hold>>;
+  passes: Partial<Record<Scope, Pass>>;
   /** Until when the vendor asked for quiet, epoch ms, per scope. */
   throttledUntil: Partial<Record<string, number>>;
 }
@@ -46,12 +70,16 @@ export class AccountBoard {
     const states = new Map<string, AccountState>();
     for (const [field, value] of Object.entries(fields)) {
       const [name = '', fact = ''] = field.split('|');
-      const state = states.get(name) ?? { holds: {}, throttledUntil: {} };
+      const state = states.get(name) ?? { holds: {}, passes: {}, throttledUntil: {} };
       states.set(name, state);
       const part = heldParts.find((one) => fact === holdFact(one));
+      const passed = scopes.find((one) => fact === passFact(one));
       if (part !== undefined) {
-        const hold = parseHold(value);
+        const hold = parse<Hold>(value, ({ until }) => until);
         if (hold !== undefined) state.holds[part] = hold;
+      } else if (passed !== undefined) {
+        const pass = parse<Pass>(value, ({ at }) => at);
+        if (pass !== undefined) state.passes[passed] = pass;
       } else if (Number.isFinite(Number(value))) {
         state.throttledUntil[fact] = Number(value);
       }
@@ -59,8 +87,16 @@ export class AccountBoard {
     return states;
   }
 
-  async hold(name: string, part: HeldPart, hold: Hold): Promise<void> {
-    await this.#redis.hset(this.#key, `${name}|${holdFact(part)}`, JSON.stringify(hold));
+  /** @param passes - what was seen to pass lately, so that a refusal can be told from those of a whole account. */
+  async hold(name: string, part: HeldPart, hold: Hold, passes: AccountState['passes'] = {}): Promise<void> {
+    await this.#redis.hset(this.#key, {
+      [`${name}|${holdFact(part)}`]: JSON.stringify(hold),
+      ...passFields(name, passes),
+    });
+  }
+
+  async pass(name: string, scope: Scope, pass: Pass): Promise<void> {
+    await this.#redis.hset(this.#key, passFields(name, { [scope]: pass }));
   }
 
   /** Ends holds. */
@@ -73,20 +109,20 @@ export class AccountBoard {
   }
 
   /**
-   * One worker at a time, of all, may test whether a held account works again.
+   * One worker at a time, of all, may test whether a held part of an account works again.
    * @param owner - who asks, for the two below: a worker that was frozen past its turn must not end the next one's.
    */
-  async takeProbe(name: string, owner: string, holdMs: number): Promise<boolean> {
-    return (await this.#redis.set(this.#probeKey(name), owner, 'PX', holdMs, 'NX')) === 'OK';
+  async takeProbe(name: string, part: HeldPart, owner: string, holdMs: number): Promise<boolean> {
+    return (await this.#redis.set(this.#probeKey(name, part), owner, 'PX', holdMs, 'NX')) === 'OK';
   }
 
   /** Keeps a probe that is under way; one that was given back or ran out stays so. */
-  async renewProbe(name: string, owner: string, holdMs: number): Promise<void> {
-    await this.#redis.jobferryRenewProbe(this.#probeKey(name), owner, holdMs);
+  async renewProbe(name: string, part: HeldPart, owner: string, holdMs: number): Promise<void> {
+    await this.#redis.jobferryRenewProbe(this.#probeKey(name, part), owner, holdMs);
   }
 
-  async returnProbe(name: string, owner: string): Promise<void> {
-    await this.#redis.jobferryReturnProbe(this.#probeKey(name), owner);
+  async returnProbe(name: string, part: HeldPart, owner: string): Promise<void> {
+    await this.#redis.jobferryReturnProbe(this.#probeKey(name, part), owner);
   }
 
   /**
@@ -103,15 +139,26 @@ export class AccountBoard {
     return `${this.#prefix}:jobferry:accounts`;
   }
 
-  #probeKey(name: string): string {
-    return `${this.#prefix}:jobferry:probe:${name}`;
+  #probeKey(name: string, part: HeldPart): string {
+    return `${this.#prefix}:jobferry:probe:${name}${part === 'account' ? '' : `:${part}`}`;
   }
 }
 
-const heldParts = ['account', 'submit', 'status'] as const satisfies readonly HeldPart[];
+const scopes = ['submit', 'status'] as const satisfies readonly Scope[];
+const heldParts = ['account', ...scopes] as const satisfies readonly HeldPart[];
 
 function holdFact(part: HeldPart): string {
   return part === 'account' ? 'hold' : `hold-${part}`;
+}
+
+function passFact(scope: Scope): string {
+  return `passed-${scope}`;
+}
+
+function passFields(name: string, passes: AccountState['passes']): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(passes).map(([scope, pass]) => [`${name}|${passFact(scope as Scope)}`, JSON.stringify(pass)]),
+  );
 }
 
 const scripts = {
@@ -130,10 +177,10 @@ interface ProbeCommands {
   jobferryReturnProbe(key: string, owner: string): Promise<number>;
 }
 
-function parseHold(text: string): Hold | undefined {
+function parse<Fact>(text: string, timeOf: (fact: Fact) => number): Fact | undefined {
   try {
-    const hold = JSON.parse(text) as Hold;
-    return Number.isFinite(hold.until) ? hold : undefined;
+    const fact = JSON.parse(text) as Fact;
+    return Number.isFinite(timeOf(fact)) ? fact : undefined;
   } catch {
     return undefined;
   }

@@ -1,18 +1,43 @@
 import { randomUUID } from 'node:crypto';
-import { AccountHeldError, VendorThrottledError, VendorUnavailableError } from '../core/errors.ts';
+import { hostname } from 'node:os';
+import { AccountHeldError, originOf, VendorThrottledError, VendorUnavailableError } from '../core/errors.ts';
 import { describeDuration } from '../core/describe.ts';
 import { redactText } from '../core/redact.ts';
 import { backoffMs, floorHint } from '../core/poll-schedule.ts';
-import type { ErrorInfo } from '../core/submission.ts';
+import type { ErrorInfo, Refusals } from '../core/submission.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Logger } from '../ports/logger.ts';
 import type { LimitReport, Scope } from '../ports/vendor-adapter.ts';
-import type { AccountBoard, AccountState, HeldPart, Hold } from '../queues/account-board.ts';
+import type { AccountBoard, AccountState, HeldPart, Hold, HoldOrigin, Pass } from '../queues/account-board.ts';
 
 export type Admission =
   | { admitted: true; scope: Scope; /** Names the probe that this is. */ probe?: string }
   /** Come back then; nothing was sent and no slot is held meanwhile. */
   | { admitted: false; until: number; why: ErrorInfo };
+
+/** On whose behalf a request is sent. */
+export interface Asker {
+  submission?: string;
+  /** Of a look-up that asks for one vendor job. */
+  vendorJob?: string;
+  /** What the submission's record says of refused submits; of look-ups each worker remembers for itself. */
+  refused?: Refusals | undefined;
+}
+
+/** What became of a request beside its error. */
+export interface Settled {
+  /** It was refused, and others of its account and scope pass: the account is not at fault. */
+  isOwnFault: boolean;
+  /** For the record of a submission whose submit was refused. */
+  refused?: Refusals;
+}
+
+/** What is known of an admitted request. */
+interface UnderWay {
+  sentAt: number;
+  asker: Asker;
+  probe?: { id: string; part: HeldPart; renewal: NodeJS.Timeout };
+}
 
 const refreshMs = 100;
 /**
@@ -25,16 +50,32 @@ const probeRenewalMs = 2_000;
 const longestProbeMs = 120_000;
 /** Failures in a row after which the vendor counts as down. */
 const breakerThreshold = 5;
-const holdBackoff = { baseMs: 2_000, maxMs: 60_000 };
-const breakerBackoff = { baseMs: 1_000, maxMs: 30_000 };
+/** The pauses between probes. A right is mostly one submission's matter, so each probe by another tests something else. */
+const probeBackoffs = {
+  unauthorized: { baseMs: 2_000, maxMs: 60_000 },
+  forbidden: { baseMs: 2_000, maxMs: 10_000 },
+  quota: { baseMs: 2_000, maxMs: 60_000 },
+  unavailable: { baseMs: 1_000, maxMs: 30_000 },
+};
+/** For how long a submission that was refused during a hold lets others probe first. Those come within a second. */
+const yieldMs = 2_500;
+/** A refusal beside a request that passed counts as the submission's own fault when it still stands after this. */
+const togetherMs = 6_000;
+/** Passes that were longer ago when a hold began were not beside the refusal that began it. */
+const longestTogetherMs = 60_000;
+const maxRefusals = 10_000;
+const workerName = `${hostname()}/${process.pid}`;
 const unthrottled = Number.POSITIVE_INFINITY;
 
 /**
  * The door in front of one vendor account. Every vendor request passes it, in every worker.
  *
  *   open ──(429)──► throttled until the hint ──► reopening: one request, then twice as many with each success ──► open
- *   open ──(401, 403, 402)──► held ──(one probe at a time, of all workers, works)──► open
+ *   open ──(401)──► held ──(one probe at a time, of all workers, works)──► open
+ *   open ──(403, 402)──► that scope held ──(as above; a submission that was refused lets others go first)──► open
  *   open ──(5 failures in a row of one scope)──► that scope held as unavailable ──(as above)──► open
+ *
+ * A request that is refused again after others of its scope passed is refused for itself, and holds nothing.
  *
  * What is throttled or held is shared by all workers through Redis and read at most ten times a second; a job that is not
  * admitted is told when to come back and costs nothing until then.
@@ -44,13 +85,16 @@ export class AccountGate {
   readonly #name: string;
   readonly #clock: Clock;
   readonly #logger: Logger;
-  #state: AccountState = { holds: {}, throttledUntil: {} };
+  #state: AccountState = { holds: {}, passes: {}, throttledUntil: {} };
   #readAt = Number.NEGATIVE_INFINITY;
   #reading: Promise<void> | undefined;
   readonly #failuresInARow: Record<Scope, number> = { submit: 0, status: 0 };
   readonly #inFlight: Record<Scope, number> = { submit: 0, status: 0 };
   readonly #window: Record<Scope, number> = { submit: unthrottled, status: unthrottled };
-  readonly #renewals = new Map<Admission, NodeJS.Timeout>();
+  readonly #underWay = new Map<Admission, UnderWay>();
+  readonly #passes: AccountState['passes'] = {};
+  /** Refusals of look-ups, by who asked. */
+  readonly #refusals = new Map<string, Refusals>();
 
   /** @param name - `<vendor>/<account>` */
   constructor(board: AccountBoard, name: string, clock: Clock, logger: Logger) {
@@ -60,8 +104,11 @@ export class AccountGate {
     this.#logger = logger;
   }
 
-  /** Asks for leave to send one request. An admission must be given back to `settle`. */
-  async admit(scope: Scope): Promise<Admission> {
+  /**
+   * Asks for leave to send one request. An admission must be given back to `settle`.
+   * @param asker - on whose behalf: what was refused during a hold lets others go first when the hold is probed.
+   */
+  async admit(scope: Scope, asker: Asker = {}): Promise<Admission> {
     await this.#refresh();
     const now = this.#clock.now();
     const throttledUntil = this.#state.throttledUntil[scope] ?? 0;
@@ -73,26 +120,27 @@ export class AccountGate {
     const hold = this.#holdOn(scope);
     if (hold !== undefined) {
       const why = { code: holdCode(hold), message: hold.message };
-      if (hold.until > now) return { admitted: false, until: hold.until + this.#clock.random() * 1_000, why };
+      const dueAt = probeDueAt(hold, this.#refusalsOf(scope, asker));
+      if (dueAt > now) return { admitted: false, until: dueAt + this.#clock.random() * 1_000, why };
       const probe = randomUUID();
-      if (!(await this.#board.takeProbe(this.#name, probe, probeMs))) {
+      const part = this.#state.holds.account === undefined ? scope : 'account';
+      if (!(await this.#board.takeProbe(this.#name, part, probe, probeMs))) {
         return { admitted: false, until: now + 500 + this.#clock.random() * 1_500, why };
       }
       // What is known here can be a moment old, and the probe before this one may have failed since.
       await this.#read();
       const still = this.#holdOn(scope);
       if (still === undefined || still.until > this.#clock.now()) {
-        await this.#board.returnProbe(this.#name, probe);
-        return this.admit(scope);
+        await this.#board.returnProbe(this.#name, part, probe);
+        return this.admit(scope, asker);
       }
-      this.#inFlight[scope] += 1;
       const admission = { admitted: true, scope, probe } as const;
       const renew = (): void => {
-        if (this.#clock.now() - now > longestProbeMs) this.#endRenewal(admission);
-        else void this.#board.renewProbe(this.#name, probe, probeMs).catch(() => undefined);
+        if (this.#clock.now() - now > longestProbeMs) clearInterval(renewal);
+        else void this.#board.renewProbe(this.#name, part, probe, probeMs).catch(() => undefined);
       };
-      this.#renewals.set(admission, setInterval(renew, probeRenewalMs).unref());
-      return admission;
+      const renewal = setInterval(renew, probeRenewalMs).unref();
+      return this.#enter(admission, { sentAt: this.#clock.now(), asker, probe: { id: probe, part, renewal } });
     }
     if (this.#inFlight[scope] >= this.#window[scope]) {
       const why = {
@@ -101,47 +149,48 @@ export class AccountGate {
       };
       return { admitted: false, until: now + 200 + this.#clock.random() * 400, why };
     }
-    this.#inFlight[scope] += 1;
-    return { admitted: true, scope };
+    return this.#enter({ admitted: true, scope }, { sentAt: now, asker });
   }
 
   /**
    * Tells how an admitted request went.
    * @param error - undefined when the vendor answered as it should, a refusal of this one request included.
    */
-  async settle(admission: Admission & { admitted: true }, error: unknown): Promise<void> {
+  async settle(admission: Admission & { admitted: true }, error: unknown): Promise<Settled> {
     const { scope } = admission;
-    this.#inFlight[scope] -= 1;
-    this.#endRenewal(admission);
+    const request = this.#leave(admission);
+    const isProbe = request.probe !== undefined;
+    let settled: Settled = { isOwnFault: false };
     if (error instanceof VendorThrottledError) {
       // A probe that is throttled was let in: the account works again.
-      if (admission.probe !== undefined) await this.#release(scope);
-      await this.#throttle(scope, error.retryAfterMs ?? backoffMs(3, this.#clock.random()), error.message);
+      if (isProbe) await this.#release(scope, request);
+      await this.#throttle(scope, error.retryAfterMs ?? backoffMs(3, this.#clock.random()), error);
     } else if (error instanceof AccountHeldError) {
-      await this.#hold('account', error.reason, error.message);
+      settled = await this.#onRefused(scope, request, error);
     } else if (error instanceof VendorUnavailableError) {
-      await this.#onUnavailable(admission, error.message);
+      await this.#onUnavailable(scope, request, error);
     } else {
       this.#failuresInARow[scope] = 0;
       this.#window[scope] = this.#window[scope] >= 64 ? unthrottled : this.#window[scope] * 2;
-      await this.#release(scope);
+      if (error === undefined) await this.#onPassed(scope, request);
+      await this.#release(scope, request);
     }
-    if (admission.probe !== undefined) await this.#board.returnProbe(this.#name, admission.probe);
+    await this.#returnProbe(request);
+    return settled;
   }
 
   /** Gives an admission back unused. */
   async abandon(admission: Admission & { admitted: true }): Promise<void> {
-    this.#inFlight[admission.scope] -= 1;
-    this.#endRenewal(admission);
-    if (admission.probe !== undefined) await this.#board.returnProbe(this.#name, admission.probe);
+    await this.#returnProbe(this.#leave(admission));
   }
 
   /** When a job whose request was just refused should come back, epoch ms. */
-  retryAt(scope: Scope): number {
+  retryAt(scope: Scope, refused?: Refusals): number {
     const now = this.#clock.now();
     const throttled = (this.#state.throttledUntil[scope] ?? 0) - now;
-    const held = (this.#holdOn(scope)?.until ?? 0) - now;
-    if (throttled <= 0 && held <= 0) return now + backoffMs(1, this.#clock.random());
+    const hold = this.#holdOn(scope);
+    const held = hold === undefined ? 0 : probeDueAt(hold, refused) - now;
+    if (throttled <= 0 && held <= 0) return now + backoffMs(2, this.#clock.random());
     return now + floorHint(Math.max(throttled, held), this.#clock.random());
   }
 
@@ -149,49 +198,167 @@ export class AccountGate {
   async onLimits(report: LimitReport): Promise<void> {
     if (report.remaining > 0 || report.resetMs <= 0) return;
     const scopes: Scope[] = report.scope === undefined ? ['submit', 'status'] : [report.scope];
-    for (const scope of scopes) await this.#throttle(scope, report.resetMs, 'the budget of this window is used up');
+    const error = new Error('the budget of this window is used up');
+    for (const scope of scopes) await this.#throttle(scope, report.resetMs, error);
   }
 
-  #endRenewal(admission: Admission): void {
-    clearInterval(this.#renewals.get(admission));
-    this.#renewals.delete(admission);
+  #enter(admission: Admission & { admitted: true }, request: UnderWay): Admission {
+    this.#inFlight[admission.scope] += 1;
+    this.#underWay.set(admission, request);
+    return admission;
   }
 
-  async #throttle(scope: Scope, waitMs: number, message: string): Promise<void> {
+  #leave(admission: Admission & { admitted: true }): UnderWay {
+    const request = this.#underWay.get(admission) ?? { sentAt: this.#clock.now(), asker: {} };
+    this.#underWay.delete(admission);
+    this.#inFlight[admission.scope] -= 1;
+    clearInterval(request.probe?.renewal);
+    return request;
+  }
+
+  async #returnProbe({ probe }: UnderWay): Promise<void> {
+    if (probe !== undefined) await this.#board.returnProbe(this.#name, probe.part, probe.id);
+  }
+
+  async #throttle(scope: Scope, waitMs: number, error: Error): Promise<void> {
     const now = this.#clock.now();
     this.#window[scope] = 1;
     const until = now + Math.min(waitMs, 3_600_000);
     if (until <= (this.#state.throttledUntil[scope] ?? 0)) return;
     this.#state.throttledUntil[scope] = until;
     this.#logger.warn(
-      { account: this.#name, scope, waitMs: until - now, reason: redactText(message) },
+      { account: this.#name, scope, waitMs: until - now, reason: redactText(error.message), origin: originOf(error) },
       'account throttled',
     );
     await this.#board.throttle(this.#name, scope, until);
   }
 
-  async #onUnavailable({ scope, probe }: Admission & { admitted: true }, message: string): Promise<void> {
-    this.#failuresInARow[scope] += 1;
-    const { account } = this.#state.holds;
-    // Whether the key works by now is as unknown as before.
-    if (account !== undefined) await this.#hold('account', account.reason, account.message);
-    else if (probe !== undefined || this.#failuresInARow[scope] >= breakerThreshold)
-      await this.#hold(scope, 'unavailable', message);
+  /** A refusal that may be about the account, or about this one request. */
+  async #onRefused(scope: Scope, request: UnderWay, error: AccountHeldError): Promise<Settled> {
+    // Other workers may have seen requests pass, or begun a hold, since this one looked.
+    await this.#read();
+    const now = this.#clock.now();
+    const { reason } = error;
+    const before = this.#refusalsOf(scope, request.asker);
+    const isSame = before?.first.reason === reason;
+    const first = isSame ? before.first : { sentAt: request.sentAt, at: now, reason };
+    const refused = { at: now, first };
+    this.#remember(scope, request.asker, refused);
+    const origin = this.#origin(request.asker, error);
+    if (reason === 'unauthorized') {
+      await this.#hold('account', reason, error.message, { origin });
+    } else if (isSame && this.#hasPassedFor(scope, first)) {
+      this.#logger.warn(
+        { account: this.#name, scope, reason, origin, error: redactText(error.message) },
+        'refused while others pass: the account is not held for it',
+      );
+      // Nothing else shows that the scope works, where no other request comes.
+      const key = keyOf(request.asker);
+      if (key !== '' && key === keyOf(this.#state.holds[scope]?.origin ?? {})) await this.#end([scope]);
+      return { isOwnFault: true, refused };
+    } else {
+      // A key that lacks a right is a key that is known.
+      if (request.probe?.part === 'account' && this.#state.holds.account !== undefined) await this.#end(['account']);
+      const hold = this.#state.holds[scope];
+      const isNew = hold !== undefined && request.sentAt > hold.since && !wasRefusedIn(hold, before);
+      await this.#hold(scope, reason, error.message, { origin, isShared: isNew });
+    }
+    return { isOwnFault: false, refused };
   }
 
-  async #hold(part: HeldPart, reason: Hold['reason'], message: string): Promise<void> {
+  /** Whether the vendor let another request in since it first refused this one. */
+  #hasPassedFor(scope: Scope, first: Refusals['first']): boolean {
+    const pass = this.#latestPass(scope);
+    if (pass === undefined) return false;
+    if (pass.sentAt > first.at) return true;
+    // Both were under way together, so the account may have lost its right in between. Then whatever is sent later is
+    // refused as well; where nothing is, time has to do.
+    const wasTogether = pass.at > first.sentAt;
+    return wasTogether && this.#clock.now() - first.at >= togetherMs && this.#state.holds[scope]?.isShared !== true;
+  }
+
+  #latestPass(scope: Scope): Pass | undefined {
+    const [own, shared] = [this.#passes[scope], this.#state.passes[scope]];
+    if (own === undefined || shared === undefined) return own ?? shared;
+    return { sentAt: Math.max(own.sentAt, shared.sentAt), at: Math.max(own.at, shared.at) };
+  }
+
+  /** Notes that the vendor let a request in: for other workers to see where it ends a hold, else here alone. */
+  async #onPassed(scope: Scope, { asker, sentAt, probe }: UnderWay): Promise<void> {
+    const at = this.#clock.now();
+    this.#passes[scope] = { sentAt: Math.max(sentAt, this.#passes[scope]?.sentAt ?? 0), at };
+    this.#refusals.delete(keyOf(asker));
+    const hold = this.#holdOn(scope);
+    if (hold === undefined || (probe === undefined && sentAt <= hold.since)) return;
+    // Before the hold ends: a death in between costs one more probe.
+    await this.#board.pass(this.#name, scope, this.#passes[scope]);
+  }
+
+  /** A hold that another worker began tells of refusals beside which a request of this one may have passed. */
+  async #sharePasses(): Promise<void> {
+    for (const scope of ['submit', 'status'] as const) {
+      const { holds, passes } = this.#state;
+      const [hold, own] = [holds[scope], this.#passes[scope]];
+      if (hold === undefined || own === undefined || hold.reason === 'unavailable') continue;
+      if (own.at <= hold.since - longestTogetherMs || own.at <= (passes[scope]?.at ?? 0)) continue;
+      passes[scope] = own;
+      await this.#board.pass(this.#name, scope, own);
+    }
+  }
+
+  #refusalsOf(scope: Scope, asker: Asker): Refusals | undefined {
+    return scope === 'submit' ? asker.refused : this.#refusals.get(keyOf(asker));
+  }
+
+  /** Records keep what became of submits; look-ups leave none. */
+  #remember(scope: Scope, asker: Asker, refused: Refusals): void {
+    const key = keyOf(asker);
+    if (scope === 'submit' || key === '') return;
+    const oldest = this.#refusals.keys().next().value;
+    if (oldest !== undefined && this.#refusals.size >= maxRefusals) this.#refusals.delete(oldest);
+    this.#refusals.set(key, refused);
+  }
+
+  #origin(asker: Asker, error: Error): HoldOrigin {
+    return {
+      worker: workerName,
+      ...originOf(error),
+      ...(asker.submission === undefined ? {} : { submission: asker.submission }),
+      ...(asker.vendorJob === undefined ? {} : { vendorJob: asker.vendorJob }),
+      at: this.#clock.now(),
+    };
+  }
+
+  async #onUnavailable(scope: Scope, { probe, asker }: UnderWay, error: VendorUnavailableError): Promise<void> {
+    this.#failuresInARow[scope] += 1;
+    const { account, [scope]: own } = this.#state.holds;
+    // Whether the key, the right or the credit is there by now is as unknown as before.
+    if (account !== undefined) await this.#hold('account', account.reason, account.message, account);
+    else if (own !== undefined && own.reason !== 'unavailable') {
+      if (probe !== undefined) await this.#hold(scope, own.reason, own.message, own);
+    } else if (probe !== undefined || this.#failuresInARow[scope] >= breakerThreshold)
+      await this.#hold(scope, 'unavailable', error.message, { origin: this.#origin(asker, error) });
+  }
+
+  async #hold(
+    part: HeldPart,
+    reason: Hold['reason'],
+    message: string,
+    { origin, isShared }: { origin?: HoldOrigin; isShared?: boolean },
+  ): Promise<void> {
     const now = this.#clock.now();
     const before = this.#state.holds[part];
     // Requests that were under way when the hold began fail too; only a probe, after its time, counts as another try.
     if (before !== undefined && before.until > now) return;
     const tries = (before?.tries ?? 0) + 1;
-    const backoff = reason === 'unavailable' ? breakerBackoff : holdBackoff;
     const hold: Hold = {
       reason,
       message: redactText(message),
       since: before?.since ?? now,
-      until: now + backoffMs(tries, this.#clock.random(), backoff),
+      until: now + backoffMs(tries, this.#clock.random(), probeBackoffs[reason]),
       tries,
+      ...(isShared === true || before?.isShared === true ? { isShared: true } : {}),
+      ...(origin === undefined ? {} : { origin }),
     };
     this.#state.holds[part] = hold;
     const log = {
@@ -201,17 +368,31 @@ export class AccountGate {
       tries,
       nextProbeInMs: Math.round(hold.until - now),
       error: hold.message,
+      origin,
     };
-    this.#logger[reason === 'unavailable' ? 'warn' : 'error'](log, 'account held: its jobs wait');
-    await this.#board.hold(this.#name, part, hold);
+    this.#logger[reason === 'unavailable' ? 'warn' : 'error'](
+      log,
+      part === 'account' ? 'account held: its jobs wait' : 'scope of an account held: its requests wait',
+    );
+    const pass = part === 'account' ? undefined : this.#latestPass(part);
+    await this.#board.hold(this.#name, part, hold, pass === undefined ? {} : { [part]: pass });
   }
 
   /** A request of this scope was let in: what held it is over. */
-  async #release(scope: Scope): Promise<void> {
+  async #release(scope: Scope, { probe, sentAt }: UnderWay): Promise<void> {
     this.#failuresInARow[scope] = 0;
     const { holds } = this.#state;
-    const parts = (['account', scope] as const).filter((part) => holds[part] !== undefined);
+    const parts = (['account', scope] as const).filter((part) => {
+      const hold = holds[part];
+      // What was under way when a key lost its right passes late, and shows nothing.
+      return hold !== undefined && (probe !== undefined || hold.reason === 'unavailable' || sentAt > hold.since);
+    });
+    await this.#end(parts);
+  }
+
+  async #end(parts: readonly HeldPart[]): Promise<void> {
     if (parts.length === 0) return;
+    const { holds } = this.#state;
     for (const part of parts) {
       const hold = holds[part];
       if (hold === undefined) continue;
@@ -242,9 +423,26 @@ export class AccountGate {
 
   async #read(): Promise<void> {
     const states = await this.#board.readAll();
-    this.#state = states.get(this.#name) ?? { holds: {}, throttledUntil: {} };
+    this.#state = states.get(this.#name) ?? { holds: {}, passes: {}, throttledUntil: {} };
     this.#readAt = this.#clock.now();
+    await this.#sharePasses();
   }
+}
+
+/** When this hold may be probed by one that was refused then, or by any other. */
+function probeDueAt(hold: Hold, refused: Refusals | undefined): number {
+  return wasRefusedIn(hold, refused) ? hold.until + yieldMs : hold.until;
+}
+
+/** Of requests that are refused together the last one's hold is what stays, and it is over no sooner than this. */
+const togetherRefusedMs = 1_000;
+
+function wasRefusedIn(hold: Hold, refused: Refusals | undefined): boolean {
+  return refused !== undefined && refused.at >= hold.since - togetherRefusedMs;
+}
+
+function keyOf({ submission, vendorJob }: Pick<Asker, 'submission' | 'vendorJob'>): string {
+  return submission ?? vendorJob ?? '';
 }
 
 function holdCode(hold: Hold): string {

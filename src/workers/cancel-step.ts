@@ -23,7 +23,7 @@ async function tellVendor(turn: Turn): Promise<string> {
     return state.jobs.length > 0
       ? 'the vendor had done its part'
       : 'it is not known what the vendor took, and it may go on working';
-  const admission = await account.gate.admit('status');
+  const admission = await account.gate.admit('status', { submission: state.id });
   if (!admission.admitted) return `the vendor was not told, and may go on working: ${admission.why.message}`;
   try {
     await operation.cancel(turn.context(), running);

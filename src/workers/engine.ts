@@ -1,6 +1,6 @@
 import type { Clock } from '../ports/clock.ts';
 import type { Logger } from '../ports/logger.ts';
-import type { Operation, Transfers, VendorAdapter, VendorHttp } from '../ports/vendor-adapter.ts';
+import type { Operation, ScopedHttp, Transfers, VendorAdapter } from '../ports/vendor-adapter.ts';
 import type { PollOptions } from '../core/poll-schedule.ts';
 import type { CompletionEvent } from '../core/completion-event.ts';
 import type { AccountBoard } from '../queues/account-board.ts';
@@ -12,7 +12,7 @@ import type { LookupGate } from './lookup-gate.ts';
 export interface AccountRuntime {
   name: string;
   account: unknown;
-  http: VendorHttp;
+  http: ScopedHttp;
   gate: AccountGate;
   /** By the kind of vendor job. */
   lookups: ReadonlyMap<string, LookupGate<unknown>>;

@@ -219,7 +219,8 @@ export class LookupGate<Account> {
   async #request(jobs: readonly LookupJob[]): Promise<Answer> {
     await this.#takeSlot();
     try {
-      const admission = await this.#gate.admit('status');
+      const [only] = jobs.length === 1 ? jobs : [];
+      const admission = await this.#gate.admit('status', only === undefined ? {} : { vendorJob: only.id });
       if (!admission.admitted) return { kind: 'not-admitted', until: admission.until, why: admission.why };
       let answer: Answer;
       try {

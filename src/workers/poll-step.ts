@@ -213,17 +213,18 @@ export async function confirmStep(turn: Turn): Promise<Move | undefined> {
   const { state, request } = turn;
   const { operation, account } = request;
   if (operation.confirm === undefined) return turn.settleByJobs();
-  const admission = await account.gate.admit('status');
+  const admission = await account.gate.admit('status', { submission: state.id });
   if (!admission.admitted) {
     return turn.now() >= state.deadlineAt ? expire(turn) : turn.wait(admission.until, admission.why);
   }
   state.confirmingSince ??= turn.now();
   let reply: ConfirmReply;
   let isAsked = false;
+  const status = account.http.forScope('status');
   const http: VendorHttp = {
     request: (request) => {
       isAsked = true;
-      return account.http.request(request);
+      return status.request(request);
     },
   };
   try {

@@ -1,12 +1,14 @@
 import { createHash } from 'node:crypto';
-import { decideOnLookup, decideOnSubmit } from '../core/decide.ts';
+import { canBeOwnFault, decideOnLookup, decideOnSubmit } from '../core/decide.ts';
 import { describeDuration } from '../core/describe.ts';
 import { StepFailedError, VendorThrottledError, VendorUnavailableError } from '../core/errors.ts';
 import { backoffMs, floorHint, nextPollAt } from '../core/poll-schedule.ts';
+import { redactText } from '../core/redact.ts';
 import { toSafeErrorInfo, toSafeInfo } from '../core/safe-error.ts';
 import { enter } from '../core/state-machine.ts';
 import { isOver, type ErrorInfo, type Resolution, type VendorJob } from '../core/submission.ts';
 import type { ReconcileReply, ResendSafety, SubmitReply, VendorRef } from '../ports/vendor-adapter.ts';
+import type { Settled } from './account-gate.ts';
 import { TurnLostError, type Move, type Turn } from './turn.ts';
 
 /**
@@ -57,12 +59,13 @@ async function submit(turn: Turn): Promise<Move | undefined> {
   const { operation, account } = turn.request;
   if (operation.adopts === true) return accept(turn, await operation.submit(turn.context()));
 
-  const admission = await account.gate.admit('submit');
+  const asker = { submission: turn.state.id, refused: turn.state.refused };
+  const admission = await account.gate.admit('submit', asker);
   if (!admission.admitted) return turn.wait(admission.until, admission.why);
   let isSettled = false;
-  const settleAdmission = async (error: unknown): Promise<void> => {
+  const settleAdmission: SettleAdmission = async (error) => {
     isSettled = true;
-    await account.gate.settle(admission, error);
+    return account.gate.settle(admission, error);
   };
   try {
     return await submitAdmitted(turn, settleAdmission);
@@ -71,15 +74,14 @@ async function submit(turn: Turn): Promise<Move | undefined> {
   }
 }
 
-async function submitAdmitted(
-  turn: Turn,
-  settleAdmission: (error: unknown) => Promise<void>,
-): Promise<Move | undefined> {
+type SettleAdmission = (error: unknown) => Promise<Settled>;
+
+async function submitAdmitted(turn: Turn, settleAdmission: SettleAdmission): Promise<Move | undefined> {
   const { engine, state } = turn;
   const { operation } = turn.request;
   if (state.intent === undefined) {
     try {
-      const snapshot = await operation.preflight?.(turn.context({ attempt: 1 }));
+      const snapshot = await operation.preflight?.(turn.context({ attempt: 1, scope: 'submit' }));
       if (snapshot !== undefined) state.snapshot = snapshot;
     } catch (error) {
       return onPreflightError(turn, error, settleAdmission);
@@ -114,10 +116,9 @@ async function submitAdmitted(
   }
   let reply: SubmitReply;
   try {
-    reply = await operation.submit(turn.context());
+    reply = await operation.submit(turn.context({ scope: 'submit' }));
   } catch (error) {
-    await settleAdmission(error);
-    return onSubmitError(turn, error);
+    return onSubmitError(turn, error, await settleAdmission(error));
   }
   await engine.checkpoint('vendor-answered');
   await settleAdmission(undefined);
@@ -151,17 +152,40 @@ async function acceptOrLeave(turn: Turn, reply: SubmitReply, line: string): Prom
 async function onPreflightError(
   turn: Turn,
   error: unknown,
-  settleAdmission: (error: unknown) => Promise<void>,
+  settleAdmission: SettleAdmission,
 ): Promise<Move | undefined> {
   const decision = decideOnSubmit(error);
   if (decision === 'reject') return giveUp(turn, 'rejected', toSafeErrorInfo(error));
-  await settleAdmission(error);
-  if (decision === 'hold' || decision === 'throttle') return turn.wait(turn.retryAt('submit'), toSafeErrorInfo(error));
+  const settled = await settleAdmission(error);
+  if (decision === 'hold') return onRefused(turn, error, settled);
+  if (decision === 'throttle') return waitLonger(turn, error);
   // Nothing was sent: whatever went wrong may be tried again.
   return retryLater(turn, error, 'could not be prepared');
 }
 
-async function onSubmitError(turn: Turn, error: unknown): Promise<Move | undefined> {
+/** Refused as the account's fault, which it is unless others of the account pass. Nothing was created. */
+async function onRefused(turn: Turn, error: unknown, { isOwnFault, refused }: Settled): Promise<Move | undefined> {
+  const info = toSafeErrorInfo(error);
+  if (refused !== undefined) turn.state.refused = refused;
+  if (!isOwnFault) return turn.wait(turn.retryAt('submit'), info);
+  if (!canBeOwnFault(error)) return waitLonger(turn, error);
+  const { vendorCode } = error;
+  return giveUp(turn, 'rejected', vendorCode === undefined ? info : { ...info, code: redactText(vendorCode) });
+}
+
+/**
+ * The vendor asked for quiet. Its hint is the least of it: with none, or with one of no time at all, a submission that is
+ * refused again and again would be sent again and again.
+ */
+function waitLonger(turn: Turn, error: unknown): Move {
+  const { state } = turn;
+  state.failures = (state.failures ?? 0) + 1;
+  const hint = error instanceof VendorThrottledError ? error.retryAfterMs : undefined;
+  const asked = hint === undefined ? turn.retryAt('submit') : turn.now() + floorHint(hint, turn.random());
+  return turn.wait(Math.max(asked, turn.now() + backoffMs(state.failures, turn.random())), toSafeErrorInfo(error));
+}
+
+async function onSubmitError(turn: Turn, error: unknown, settled: Settled): Promise<Move | undefined> {
   const { state, engine } = turn;
   const info = toSafeErrorInfo(error);
   const decision = decideOnSubmit(error);
@@ -171,13 +195,10 @@ async function onSubmitError(turn: Turn, error: unknown): Promise<Move | undefin
       return giveUp(turn, 'rejected', info);
     case 'hold':
       enter(state, 'received');
-      return turn.wait(turn.retryAt('submit'), info);
-    case 'throttle': {
+      return onRefused(turn, error, settled);
+    case 'throttle':
       enter(state, 'received');
-      const hint = error instanceof VendorThrottledError ? error.retryAfterMs : undefined;
-      const until = hint === undefined ? turn.retryAt('submit') : turn.now() + floorHint(hint, turn.random());
-      return turn.wait(until, info);
-    }
+      return waitLonger(turn, error);
     case 'resend':
       enter(state, 'received');
       return retryLater(turn, error, 'never reached the vendor');
@@ -236,7 +257,7 @@ async function reconcileOnce(turn: Turn): Promise<Move | undefined> {
   if (operation.reconcile === undefined || state.intent === undefined)
     return unconfirmed(turn, 'there is no way to find out');
 
-  const admission = await account.gate.admit('status');
+  const admission = await account.gate.admit('status', { submission: state.id });
   if (!admission.admitted) return turn.wait(admission.until, admission.why);
   let reply: ReconcileReply;
   try {
@@ -393,6 +414,7 @@ async function accept(turn: Turn, reply: SubmitReply, line?: string): Promise<Mo
   delete state.reconciliation;
   delete state.failures;
   delete state.lastError;
+  delete state.refused;
   if (reply.more === true) {
     state.part = (state.part ?? 0) + 1;
     delete state.snapshot;

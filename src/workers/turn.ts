@@ -157,6 +157,7 @@ export class Turn {
       resolution: _n,
       carry: _c,
       lastError: _l,
+      refused: _f,
       ...kept
     } = this.state;
     // What adapters keep with vendor jobs is for further steps, of which there are none, and can be an upload link.
@@ -203,7 +204,7 @@ export class Turn {
     };
   }
 
-  context(overrides: { attempt?: number; http?: VendorHttp } = {}): StepContext<unknown, unknown> {
+  context(overrides: { attempt?: number; http?: VendorHttp; scope?: Scope } = {}): StepContext<unknown, unknown> {
     const { engine, state, request, vendor } = this;
     return {
       submissionId: state.id,
@@ -215,7 +216,7 @@ export class Turn {
       carry: state.carry,
       snapshot: state.snapshot,
       jobs: state.jobs,
-      http: overrides.http ?? request.account.http,
+      http: overrides.http ?? request.account.http.forScope(overrides.scope ?? 'status'),
       transfers: engine.transfers,
       now: this.now(),
       attempt: overrides.attempt ?? state.intent?.attempt ?? 0,
@@ -230,7 +231,7 @@ export class Turn {
 
   /** When a refused request may be made again, as the account's gate sees it. */
   retryAt(scope: Scope): number {
-    return this.request.account.gate.retryAt(scope);
+    return this.request.account.gate.retryAt(scope, scope === 'submit' ? this.state.refused : undefined);
   }
 }
 

@@ -44,7 +44,7 @@ describe('a submit that fails', () => {
     ['unauthorized', 'vendor_unauthorized'],
     ['payment-required', 'vendor_quota_exhausted'],
     ['forbidden', 'vendor_forbidden'],
-  ])('holds the account on %s and goes on by itself when it works again', async (fault, code) => {
+  ])('is held back on %s and goes on by itself when the account works again', async (fault, code) => {
     rig.sandbox.faults.arm({ fault, route: 'create', times: 2 });
     const ids = await Promise.all(['a', 'b', 'c', 'd', 'e', 'f'].map((name) => submit(`${name}.pdf`)));
     const events = await Promise.all(ids.map((id) => rig.harness.event(id, 25_000)));

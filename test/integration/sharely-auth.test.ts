@@ -104,7 +104,7 @@ describe('access tokens of Sharely', () => {
     expect(vendor.sent(/^POST \/role$/)).toHaveLength(2);
   });
 
-  it.each([401, 403])('holds the account at a second %i and ends no submission', async (status) => {
+  it.each([401, 403])('waits at a second %i and ends no submission', async (status) => {
     const on = await start();
     vendor.script(/ \/(role|background-jobs)/, refuse(status, 'missing role'));
     const ids = await Promise.all(

@@ -6,8 +6,8 @@ import { bulkReply, errorBody } from './wire.ts';
 export const bulkPath = 'v2/knowledge/public/bulk';
 
 /**
- * What Fini's error answers mean, where the status code alone does not tell. The rest is the common table: 401 and 403
- * hold the account, 429 slows it down, 5xx may have been taken in.
+ * What Fini's error answers mean, where the status code alone does not tell. The rest is the common table: 401 holds the
+ * account, 403 one scope of it, 429 slows that down, 5xx may have been taken in.
  * @see docs/vendors/fini.md
  */
 export function classify(reply: ErrorReply): Error | undefined {

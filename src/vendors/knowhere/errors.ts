@@ -51,7 +51,9 @@ export function classify(reply: ErrorReply): Error | undefined {
     // Somebody else's job: a fault of this one id, not of the key.
     return new VendorRejectedError(said, options);
   }
-  if (reply.status === 401 || reply.status === 402 || reply.status === 403) return undefined;
+  if (reply.status === 403) return new AccountHeldError('forbidden', said, options);
+  if (reply.status === 402) return new AccountHeldError('quota', said, options);
+  if (reply.status === 401) return undefined;
   if (reply.status >= 400 && reply.status < 500 && reply.status !== 408 && reply.status !== 425) {
     return new VendorRejectedError(message ?? said, options);
   }
