@@ -2,6 +2,7 @@ import type { JsonObject } from '../core/json.ts';
 import type { RedisConnection } from './connection.ts';
 import { placesOf } from './job-ids.ts';
 import { stageQueue, type Stage } from './names.ts';
+import { place, placeOf } from './stray-jobs.ts';
 import type { SalvagedJob } from './submit-job.ts';
 
 /**
@@ -46,6 +47,17 @@ export interface StrandedSubmission {
   text: string;
 }
 
+/** What a look at a part of the list found. */
+export interface OpenPart {
+  /** Where to go on; '0' when the list is through. */
+  cursor: string;
+  stranded: StrandedSubmission[];
+  /** Jobs of submissions that stand in no sorted set, by stage; the lists may have them. */
+  unplaced: Record<Stage, string[]>;
+  /** Submit jobs that wait for a poll job which does not exist or is over. */
+  childless: { jobId: string; pollJobId: string }[];
+}
+
 const usualReply = { account: 'default', replyTo: 'results' } as const;
 
 /** Says where the event goes and what it echoes, as far as it is out of the ordinary. */
@@ -78,28 +90,50 @@ export function openKey(prefix: string, vendor: string): string {
  * one that writes its outcome; so whoever is on it and has no job, or a completed one, was removed from outside or lost by Redis.
  */
 export class OpenSubmissions {
-  readonly #redis: RedisConnection;
+  readonly #redis: RedisConnection & OpenCommands;
   readonly #prefix: string;
 
   constructor(redis: RedisConnection, prefix: string) {
-    redis.defineCommand('jobferryReplaceNote', replaceNote);
-    this.#redis = redis;
+    for (const [name, script] of Object.entries(scripts)) redis.defineCommand(name, script);
+    this.#redis = redis as RedisConnection & OpenCommands;
     this.#prefix = prefix;
   }
 
   /**
-   * Looks at a part of the list.
+   * Looks at a part of the list. One script looks at most submissions where they are, so that only those come here that
+   * are in motion or in trouble.
    * @param cursor - '0' to begin with; what the last call returned after that.
-   * @returns those that no job will carry on, and where to go on; '0' when the list is through.
    */
-  async findStranded(vendor: string, cursor: string): Promise<{ cursor: string; stranded: StrandedSubmission[] }> {
-    const [next, pairs] = await this.#redis.hscan(openKey(this.#prefix, vendor), cursor, 'COUNT', 250);
-    const looks: Promise<StrandedSubmission[]>[] = [];
-    for (let at = 0; at + 1 < pairs.length; at += 2) {
-      const [submissionId = '', text = ''] = pairs.slice(at, at + 2);
-      looks.push(this.#look(vendor, submissionId, text));
+  async findStranded(vendor: string, cursor: string): Promise<OpenPart> {
+    const [submitBase, pollBase] = [this.#base(vendor, 'submit'), this.#base(vendor, 'poll')];
+    const key = openKey(this.#prefix, vendor);
+    const [next, found] = await this.#redis.jobferryUnderWay(key, cursor, partSize, pollBase, submitBase, `${vendor}-`);
+    const part: OpenPart = { cursor: next, stranded: [], unplaced: { submit: [], poll: [] }, childless: [] };
+    const looks = found.map(([id, text]) => ({ submissionId: id, text, jobs: jobsOf(vendor, id, text) }));
+    const ids = looks.flatMap(({ jobs }) => [jobs.poll, jobs.submit]);
+    const places = ids.length === 0 ? [] : await this.#redis.jobferryPlacesOf(pollBase, submitBase, ...ids);
+    for (const [index, { submissionId, text, jobs }] of looks.entries()) {
+      const [poll = place.absent, submit = place.absent] = places.slice(2 * index);
+      if (poll === place.listedOrStray) part.unplaced.poll.push(jobs.poll);
+      if (submit === place.listedOrStray) part.unplaced.submit.push(jobs.submit);
+      if (poll > place.finished) continue;
+      if (submit === place.waitingForChildren) part.childless.push({ jobId: jobs.submit, pollJobId: jobs.poll });
+      if (submit > place.finished) continue;
+      const stage: Stage | undefined =
+        poll === place.finished ? 'poll' : submit === place.finished ? 'submit' : undefined;
+      const completed = stage === undefined ? undefined : { stage, jobId: jobs[stage] };
+      part.stranded.push({ submissionId, note: JSON.parse(text) as OpenSubmission, text, completed });
     }
-    return { cursor: next, stranded: (await Promise.all(looks)).flat() };
+    return part;
+  }
+
+  /** Where the last look at a part of the list ended, whoever made it. */
+  async readCursor(vendor: string): Promise<string> {
+    return (await this.#redis.get(this.#cursorKey(vendor))) ?? '0';
+  }
+
+  async saveCursor(vendor: string, cursor: string): Promise<void> {
+    await this.#redis.set(this.#cursorKey(vendor), cursor, 'EX', 3_600);
   }
 
   /** Notes since when a submission is stranded, or that it is no more. */
@@ -116,36 +150,77 @@ export class OpenSubmissions {
     await this.#replace(vendor, submissionId, text, '');
   }
 
-  /** @returns the submission if it is stranded, else nothing. */
-  async #look(vendor: string, submissionId: string, text: string): Promise<StrandedSubmission[]> {
-    const note = JSON.parse(text) as OpenSubmission;
-    let completed: StrandedSubmission['completed'];
-    // The submit job first: a hand-over adds the poll job before it removes the submit job.
-    for (const { stage, jobId: usualId } of placesOf(vendor, submissionId).reverse()) {
-      const jobId = stage === 'submit' ? (note.job ?? usualId) : usualId;
-      const key = `${this.#prefix}:${stageQueue(vendor, stage)}:${jobId}`;
-      const [timestamp = null, finishedOn = null] = await this.#redis.hmget(key, 'timestamp', 'finishedOn');
-      if (timestamp === null) continue;
-      if (finishedOn === null) return [];
-      completed = { stage, jobId };
-    }
-    return [{ submissionId, note, text, completed }];
+  async #replace(vendor: string, submissionId: string, from: string, to: string): Promise<void> {
+    await this.#redis.jobferryReplaceNote(openKey(this.#prefix, vendor), submissionId, from, to);
   }
 
-  async #replace(vendor: string, submissionId: string, from: string, to: string): Promise<void> {
-    const redis = this.#redis as RedisConnection & NoteCommands;
-    await redis.jobferryReplaceNote(openKey(this.#prefix, vendor), submissionId, from, to);
+  #base(vendor: string, stage: Stage): string {
+    return `${this.#prefix}:${stageQueue(vendor, stage)}:`;
+  }
+
+  #cursorKey(vendor: string): string {
+    return `${this.#prefix}:jobferry:open-cursor:${vendor}`;
   }
 }
 
-const replaceNote = {
-  numberOfKeys: 1,
-  lua: `
+/** Submissions that one script call looks at. */
+const partSize = 250;
+
+/** The ids of a submission's jobs, whichever of them there are. */
+function jobsOf(vendor: string, submissionId: string, text: string): Record<Stage, string> {
+  const jobs = { submit: '', poll: '' };
+  for (const { stage, jobId } of placesOf(vendor, submissionId)) jobs[stage] = jobId;
+  const { job } = JSON.parse(text) as OpenSubmission;
+  return { ...jobs, submit: job ?? jobs.submit };
+}
+
+const scripts = {
+  jobferryReplaceNote: {
+    numberOfKeys: 1,
+    lua: `
 if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
 if ARGV[3] == '' then redis.call('HDEL', KEYS[1], ARGV[1]) else redis.call('HSET', KEYS[1], ARGV[1], ARGV[3]) end
 return 1`,
+  },
+  /** Leaves out what is surely carried on. Jobs whose ids do not follow from the submission's are not looked for here. */
+  jobferryUnderWay: {
+    numberOfKeys: 1,
+    lua: `${placeOf}
+local numbered = ARGV[5]
+local page = redis.call('HSCAN', KEYS[1], ARGV[1], 'COUNT', ARGV[2])
+local found = {}
+for i = 1, #page[2], 2 do
+  local id, text = page[2][i], page[2][i + 1]
+  local isUsual = not (string.find(text, '"job":', 1, true) or string.find(id, '[:%c]') or string.find(id, '^[+-]?%d+$') or #id > 512)
+  local isCarried = false
+  if isUsual then
+    local poll = placeOf(ARGV[3], id)
+    local number = string.sub(id, 1, #numbered) == numbered and string.match(id, '^%d+$', #numbered + 1)
+    local submit = placeOf(ARGV[4], number or id)
+    isCarried = poll ~= ${place.listedOrStray} and submit ~= ${place.listedOrStray} and (poll > ${place.finished} or submit == ${place.held})
+  end
+  if not isCarried then found[#found + 1] = { id, text } end
+end
+return { page[1], found }`,
+  },
+  jobferryPlacesOf: {
+    numberOfKeys: 2,
+    lua: `${placeOf}
+local places = {}
+for i, id in ipairs(ARGV) do places[i] = placeOf(KEYS[2 - i % 2], id) end
+return places`,
+  },
 };
 
-interface NoteCommands {
+interface OpenCommands {
   jobferryReplaceNote(key: string, submissionId: string, from: string, to: string): Promise<number>;
+  jobferryUnderWay(
+    key: string,
+    cursor: string,
+    count: number,
+    pollBase: string,
+    submitBase: string,
+    numbered: string,
+  ): Promise<[cursor: string, found: [submissionId: string, text: string][]]>;
+  jobferryPlacesOf(pollBase: string, submitBase: string, ...ids: string[]): Promise<number[]>;
 }

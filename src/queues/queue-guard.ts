@@ -1,4 +1,3 @@
-import { Redis } from 'ioredis';
 import type { RedisConnection } from './connection.ts';
 import { reservedIds } from './job-ids.ts';
 
@@ -31,8 +30,7 @@ export class QueueGuard {
 
   /** Lifts misplaced jobs out of the queue into a place of their own, where they stay until `forget`. */
   async lift(): Promise<MisplacedJob[]> {
-    const count = await this.#redis.jobferryLift(`${this.#base}jobferry.misplaced`, this.#base, ...internalKeys);
-    if (count > 0) await this.restoreOrphans();
+    await this.#redis.jobferryLift(`${this.#base}jobferry.misplaced`, this.#base, ...internalKeys);
     const lifted = await this.#redis.hgetall(`${this.#base}jobferry.misplaced`);
     return Object.entries(lifted).map(([jobId, text]) => {
       const { name, data, timestamp } = JSON.parse(text) as { name?: string; data?: string; timestamp?: string };
@@ -40,49 +38,15 @@ export class QueueGuard {
     });
   }
 
-  /**
-   * Puts jobs back into line that exist and have no place in any list: their add failed half-way because the queue was
-   * damaged, or something outside took them out of line. An add under the same id counts as done, so nobody else would.
-   * Walks all keys, so it is for after a repair and now and then.
-   * @returns how many were put back.
-   */
-  async restoreOrphans(): Promise<number> {
-    const redis = this.#redis;
-    const found = new Set<string>();
-    // Of a cluster each node tells its own keys; a queue's are all on one of them.
-    for (const node of redis instanceof Redis ? [redis] : redis.nodes('master')) {
-      const keys: AsyncIterable<string[]> = node.scanStream({
-        match: `${escapeGlob(this.#base)}*`,
-        count: 1_000,
-        type: 'hash',
-      });
-      for await (const batch of keys) {
-        for (const key of batch) found.add(key.slice(this.#base.length));
-      }
-    }
-    const placed = await Promise.all([
-      ...['wait', 'active', 'paused'].map((list) => redis.lrange(`${this.#base}${list}`, '0', '-1')),
-      ...['delayed', 'prioritized', 'completed', 'failed', 'waiting-children'].map((set) =>
-        redis.zrange(`${this.#base}${set}`, '0', '-1'),
-      ),
-    ]);
-    for (const id of placed.flat()) found.delete(id);
-    let restored = 0;
-    for (const id of found) {
-      if (id.includes(':') || id.startsWith('jobferry.') || internalKeys.includes(id)) continue;
-      restored += await redis.jobferryRestore(`${this.#base}${id}`, this.#base, id);
-    }
-    return restored;
-  }
-
   /** True for one caller at a time, for `holdMs`: what all workers would do needs to be done once. */
   async takeSweep(holdMs: number): Promise<boolean> {
     return (await this.#redis.set(`${this.#base}jobferry.sweep`, '1', 'PX', holdMs, 'NX')) === 'OK';
   }
 
-  /** False when the queue was emptied from outside since workers opened it. */
-  async isKnown(): Promise<boolean> {
-    return (await this.#redis.hexists(`${this.#base}meta`, knownField)) === 1;
+  /** @returns `isKnown` is false when the queue was emptied from outside since workers opened it. */
+  async readSettings(): Promise<{ isKnown: boolean; isPaused: boolean }> {
+    const [known = null, paused = null] = await this.#redis.hmget(`${this.#base}meta`, knownField, 'paused');
+    return { isKnown: known !== null, isPaused: paused !== null };
   }
 
   /** A lifted job has been answered. */
@@ -97,7 +61,7 @@ export class QueueGuard {
    */
   async wake(now: number, toleranceMs: number): Promise<number> {
     const key = (name: string): string => `${this.#base}${name}`;
-    return this.#redis.jobferryWake(key('delayed'), key('marker'), key('wait'), now, toleranceMs);
+    return this.#redis.jobferryWake(key('delayed'), key('marker'), key('wait'), key('prioritized'), now, toleranceMs);
   }
 }
 
@@ -141,26 +105,10 @@ for i = 2, #ARGV do
 end
 return lifted`,
   },
-  jobferryRestore: {
-    numberOfKeys: 1,
-    lua: `
-local base, id = ARGV[1], ARGV[2]
-local job = redis.call('HMGET', KEYS[1], 'data', 'opts', 'finishedOn')
-if not job[1] or not job[2] or job[3] or redis.call('EXISTS', KEYS[1] .. ':lock') == 1 then return 0 end
-for _, list in ipairs({ 'wait', 'active', 'paused' }) do
-  if redis.call('LPOS', base .. list, id) then return 0 end
-end
-for _, set in ipairs({ 'delayed', 'prioritized', 'completed', 'failed', 'waiting-children' }) do
-  if redis.call('ZSCORE', base .. set, id) then return 0 end
-end
-redis.call('LPUSH', base .. 'wait', id)
-redis.call('ZADD', base .. 'marker', 0, '0')
-return 1`,
-  },
   jobferryWake: {
-    numberOfKeys: 3,
+    numberOfKeys: 4,
     lua: `
-if redis.call('LLEN', KEYS[3]) > 0 then redis.call('ZADD', KEYS[2], 0, '0') end
+if redis.call('LLEN', KEYS[3]) > 0 or redis.call('ZCARD', KEYS[4]) > 0 then redis.call('ZADD', KEYS[2], 0, '0') end
 local first = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
 if #first == 0 then return 0 end
 local overdue = tonumber(ARGV[1]) - tonumber(first[2]) / 4096
@@ -170,12 +118,14 @@ return math.floor(overdue)`,
   },
 };
 
-function escapeGlob(text: string): string {
-  return text.replace(/[\\*?[\]^]/g, '\\$&');
-}
-
 interface GuardCommands {
-  jobferryRestore(job: string, base: string, id: string): Promise<number>;
   jobferryLift(place: string, base: string, ...ids: string[]): Promise<number>;
-  jobferryWake(delayed: string, marker: string, wait: string, now: number, toleranceMs: number): Promise<number>;
+  jobferryWake(
+    delayed: string,
+    marker: string,
+    wait: string,
+    prioritized: string,
+    now: number,
+    toleranceMs: number,
+  ): Promise<number>;
 }

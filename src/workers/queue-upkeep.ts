@@ -11,6 +11,7 @@ import { stageQueue, type Stage } from '../queues/names.ts';
 import { openQueueForReading } from '../queues/open-queue.ts';
 import { OpenSubmissions } from '../queues/open-submissions.ts';
 import { knownField, QueueGuard, type MisplacedJob } from '../queues/queue-guard.ts';
+import { StrayJobs } from '../queues/stray-jobs.ts';
 import { salvage } from '../queues/submit-job.ts';
 import type { Engine } from './engine.ts';
 import { deliverEvent } from './settle.ts';
@@ -19,8 +20,8 @@ import { StrandedSubmissions } from './stranded-submissions.ts';
 const intervalMs = 3_000;
 const overdueToleranceMs = 3_000;
 const sweepIntervalMs = 10_000;
-/** Looking for jobs without a place walks all keys of a queue: once in so many sweeps, five minutes. */
-const orphanSweeps = 30;
+/** Errors of scripts that Redis stopped half-way, or of lists that are none: either leaves jobs without a place. */
+const brokenScript = /user_script|NOPERM|WRONGTYPE/;
 
 export interface UpkeepOptions {
   engine: Engine;
@@ -36,7 +37,7 @@ export interface UpkeepOptions {
 /**
  * What keeps a queue healthy beside its worker. Every few seconds it lifts jobs out of the way whose ids damage the queue,
  * writes settings that were lost, and wakes the queue when it overslept; and now and then one worker of all looks for
- * submissions that nobody would carry on.
+ * submissions that nobody would carry on, and for jobs that stand in no list.
  */
 export class QueueUpkeep {
   readonly #engine: Engine;
@@ -46,11 +47,15 @@ export class QueueUpkeep {
   readonly #logger: Logger;
   readonly #onError: (error: unknown) => void;
   readonly #guard: QueueGuard;
+  readonly #strays: Readonly<Record<Stage, StrayJobs>>;
   readonly #stranded: StrandedSubmissions;
   readonly #timer: NodeJS.Timeout;
   #running: Promise<void> | undefined;
   #isClosed = false;
-  #sweeps = 0;
+  #isPaused = false;
+  /** Something happened that can leave jobs in no list. */
+  #isInDoubt = false;
+  #walk: Promise<void> | undefined;
   /** Redis has held this queue's settings since this worker started. */
   #isKnown = false;
 
@@ -62,8 +67,12 @@ export class QueueUpkeep {
     this.#logger = logger;
     this.#onError = onError;
     this.#guard = new QueueGuard(connection, prefix, queue.name);
+    this.#strays = {
+      submit: new StrayJobs(connection, prefix, stageQueue(vendor, 'submit')),
+      poll: new StrayJobs(connection, prefix, stageQueue(vendor, 'poll')),
+    };
     const open = new OpenSubmissions(connection, prefix);
-    this.#stranded = new StrandedSubmissions(engine, vendor, open, logger, async (place) => {
+    this.#stranded = new StrandedSubmissions(engine, vendor, open, this.#strays, logger, async (place) => {
       const at = openQueueForReading(stageQueue(vendor, place.stage), connection, prefix);
       // Another worker may have been quicker.
       await (await at.getJob(place.jobId))?.retry('completed').catch(() => undefined);
@@ -77,6 +86,14 @@ export class QueueUpkeep {
     this.#isClosed = true;
     clearInterval(this.#timer);
     await this.#running;
+    await this.#walk;
+  }
+
+  /** Told of errors of the queue: some leave it damaged, or jobs in no list. */
+  onQueueError(message: string): void {
+    if (!brokenScript.test(message)) return;
+    this.#isInDoubt = true;
+    if (message.includes('WRONGTYPE')) void this.run();
   }
 
   /** One round, or the one that is under way. Never throws. */
@@ -92,9 +109,13 @@ export class QueueUpkeep {
       for (const misplaced of await this.#guard.lift()) {
         if (this.#stage === 'submit') await this.refuse(misplaced);
         await this.#guard.forget(misplaced.jobId);
+        // Adds failed half-way while the queue was damaged.
+        this.#isInDoubt = true;
       }
       await this.#keepSettings();
+      await this.#putBack();
       await this.#sweep();
+      if (this.#isInDoubt) await this.#startWalk();
       const overdueMs = await this.#guard.wake(Date.now(), overdueToleranceMs);
       if (overdueMs > 4 * overdueToleranceMs) this.#logger.warn({ overdueMs }, 'jobs are overdue');
     } catch (error) {
@@ -104,7 +125,10 @@ export class QueueUpkeep {
 
   /** Notices that the queue was emptied, and writes its settings, which BullMQ does only when a queue is opened. */
   async #keepSettings(): Promise<void> {
-    if (!(await this.#guard.isKnown())) {
+    const { isKnown, isPaused } = await this.#guard.readSettings();
+    if (isPaused !== this.#isPaused) this.#isInDoubt = true;
+    this.#isPaused = isPaused;
+    if (!isKnown) {
       await this.#queue.getBackend().setQueueMeta({ ...this.#queue.metaValues, [knownField]: 1 });
       if (this.#isKnown) {
         this.#logger.error(
@@ -133,10 +157,43 @@ export class QueueUpkeep {
       await job.retry('failed').catch(() => undefined);
     }
     if (this.#stage === 'poll') await this.#stranded.check();
-    this.#sweeps += 1;
-    if (this.#sweeps % orphanSweeps !== 0) return;
-    const restored = await this.#guard.restoreOrphans();
-    if (restored > 0) this.#logger.warn({ restored }, 'jobs without a place in line were put back');
+    const strays = this.#strays[this.#stage];
+    await strays.unpause();
+    if (await strays.sawPause()) this.#isInDoubt = true;
+    else await this.#startWalk();
+  }
+
+  /** Puts jobs back into line that an earlier look found in no list. */
+  async #putBack(): Promise<void> {
+    for (const strays of Object.values(this.#strays)) {
+      const jobIds = await strays.putBack();
+      if (jobIds.length === 0) continue;
+      this.#logger.warn(
+        { queue: strays.queue, restored: jobIds.length, jobIds: jobIds.slice(0, 20).map((id) => clip(id, 200)) },
+        'jobs without a place in line were put back',
+      );
+    }
+  }
+
+  /** Begins to look for jobs in no list among all of the queue, when it is time; rounds go on meanwhile. */
+  async #startWalk(): Promise<void> {
+    const strays = this.#strays[this.#stage];
+    if (this.#isClosed || this.#walk !== undefined || !(await strays.takeWalk(this.#isInDoubt))) return;
+    this.#isInDoubt = false;
+    this.#walk = this.#walkOnce(strays).finally(() => {
+      this.#walk = undefined;
+    });
+  }
+
+  async #walkOnce(strays: StrayJobs): Promise<void> {
+    const startedAt = performance.now();
+    try {
+      await strays.walk(() => this.#isClosed);
+    } catch (error) {
+      this.#isInDoubt = true;
+      this.#onError(error);
+    }
+    await strays.endWalk(performance.now() - startedAt).catch((error: unknown) => this.#onError(error));
   }
 
   /** Answers a job whose id damages the queue. */

@@ -511,7 +511,10 @@ export class StageWorker {
     const stack = redactText((error as Error).stack ?? '');
     // What Redis refuses one turn it refuses them all: once tells as much.
     if (isRefusedWrite(error)) this.#onError(error);
-    else logger.error({ errorCode: info.code, error: message, stack }, 'turn failed');
+    else {
+      this.#upkeep.onQueueError(info.message);
+      logger.error({ errorCode: info.code, error: message, stack }, 'turn failed');
+    }
     const state = turn?.state;
     if (state !== undefined) {
       state.failures = (state.failures ?? 0) + 1;
@@ -533,7 +536,7 @@ export class StageWorker {
     const said = redactText(error instanceof Error ? error.message : String(error));
     // Which line of which script it was tells nobody anything, and makes one trouble look like many.
     const message = said.replace(/\.? script: [0-9a-f]{40}, on .*$/, '');
-    if (/WRONGTYPE/.test(message)) void this.#upkeep.run();
+    this.#upkeep.onQueueError(said);
     // BullMQ and ioredis repeat an error at every try; once in five seconds tells as much.
     const now = Date.now();
     if (now - (this.#saidAt.get(message) ?? 0) < 5_000) return;

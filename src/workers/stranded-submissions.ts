@@ -7,13 +7,14 @@ import {
   type OpenSubmissions,
 } from '../queues/open-submissions.ts';
 import type { Stage } from '../queues/names.ts';
+import type { StrayJobs } from '../queues/stray-jobs.ts';
 import type { Engine } from './engine.ts';
 import { deliverEvent } from './settle.ts';
 
 /** How long a submission must have been stranded before something is done, ms: a repair under way gets its time. */
 const goneForMs = 5_000;
-/** Pieces of the list that one check looks at, some 250 submissions each; the next check goes on from there. */
-const piecesPerCheck = 40;
+/** Parts of the list that one check looks at, some 250 submissions each; the next check goes on from there. */
+const partsPerCheck = 200;
 
 /**
  * Sees to submissions under way that no job will carry on.
@@ -22,38 +23,64 @@ const piecesPerCheck = 40;
  *   caller gets an event all the same, which names the vendor jobs that may go on.
  * - The job was completed and the submission is not over: Redis lost the outcome, or whoever looked after the one that
  *   was handed over to is gone. It is taken up again.
+ * - The job is in no list: an older BullMQ client or a broken script dropped it. It is put back into line.
  */
 export class StrandedSubmissions {
   readonly #engine: Engine;
   readonly #vendor: string;
   readonly #open: OpenSubmissions;
+  readonly #strays: Readonly<Record<Stage, StrayJobs>>;
   readonly #logger: Logger;
   readonly #takeUp: (place: { stage: Stage; jobId: string }) => Promise<void>;
-  #cursor = '0';
+  /** Submit jobs that wait for a poll job that is gone, seen once: what takes a poll job away may free its parent next. */
+  #childless = new Set<string>();
 
-  /** @param takeUp - puts a completed job back into line. */
+  /**
+   * @param strays - of each of the vendor's queues; gets what stands in no list
+   * @param takeUp - puts a completed job back into line.
+   */
   constructor(
     engine: Engine,
     vendor: string,
     open: OpenSubmissions,
+    strays: Readonly<Record<Stage, StrayJobs>>,
     logger: Logger,
     takeUp: (place: { stage: Stage; jobId: string }) => Promise<void>,
   ) {
     this.#engine = engine;
     this.#vendor = vendor;
     this.#open = open;
+    this.#strays = strays;
     this.#logger = logger;
     this.#takeUp = takeUp;
   }
 
-  /** Looks at a part of the submissions under way; all of them in so many calls. */
+  /** Looks at a part of the submissions under way; at all of them in so many calls, by whichever worker. */
   async check(): Promise<void> {
-    for (let pieces = 0; pieces < piecesPerCheck; pieces += 1) {
-      const { cursor, stranded } = await this.#open.findStranded(this.#vendor, this.#cursor);
-      this.#cursor = cursor;
-      for (const submission of stranded) await this.#seeTo(submission);
-      if (cursor === '0') return;
+    const unplaced: Record<Stage, string[]> = { submit: [], poll: [] };
+    let cursor = await this.#open.readCursor(this.#vendor);
+    for (let parts = 0; parts < partsPerCheck; parts += 1) {
+      const part = await this.#open.findStranded(this.#vendor, cursor);
+      cursor = part.cursor;
+      for (const submission of part.stranded) await this.#seeTo(submission);
+      for (const childless of part.childless) await this.#release(childless);
+      unplaced.submit.push(...part.unplaced.submit);
+      unplaced.poll.push(...part.unplaced.poll);
+      if (cursor === '0') break;
     }
+    await this.#open.saveCursor(this.#vendor, cursor);
+    await this.#strays.submit.suspect(unplaced.submit);
+    await this.#strays.poll.suspect(unplaced.poll);
+  }
+
+  /** A submit job that stays for a flow waits for its poll job. When that is gone, it ends the submission itself. */
+  async #release({ jobId, pollJobId }: { jobId: string; pollJobId: string }): Promise<void> {
+    if (!this.#childless.delete(jobId)) {
+      if (this.#childless.size < 10_000) this.#childless.add(jobId);
+      return;
+    }
+    if (await this.#strays.submit.release(jobId, this.#strays.poll, pollJobId))
+      this.#logger.warn({ jobId, pollJobId }, 'a submit job waited for a poll job that is gone; put back into line');
   }
 
   async #seeTo(submission: StrandedSubmission): Promise<void> {

@@ -8,7 +8,7 @@ import { onCompletion } from '../../src/consumers/on-completion.ts';
 import { ConfigError, RedisUnavailableError } from '../../src/core/errors.ts';
 import { createProducer } from '../../src/producers/producer.ts';
 import { openConnection, parseRedisUrl } from '../../src/queues/connection.ts';
-import { QueueGuard } from '../../src/queues/queue-guard.ts';
+import { StrayJobs } from '../../src/queues/stray-jobs.ts';
 import { knowhere } from '../../src/vendors/knowhere/adapter.ts';
 import { until } from '../helpers/harness.ts';
 import { closedPort } from '../helpers/knowhere.ts';
@@ -189,8 +189,9 @@ describe('Redis Cluster', () => {
     await rig.parse('stray');
     await connection.lrem('{swept}:knowhere.submit:wait', 0, 'stray');
     await connection.lrem('{swept}:knowhere.submit:paused', 0, 'stray');
-    const guard = new QueueGuard(connection, '{swept}', 'knowhere.submit');
-    expect(await guard.restoreOrphans()).toBe(1);
+    const strays = new StrayJobs(connection, '{swept}', 'knowhere.submit');
+    await strays.walk();
+    await until(async () => (await strays.putBack()).includes('stray'));
     await rig.queue('knowhere.submit').resume();
     // Made failed by somebody's hand.
     await rig.parse('failed-by-hand', {}, { poll: { initialDelayMs: 60_000, maxDelayMs: 60_000 } });
