@@ -52,6 +52,11 @@ export class StrayJobs {
     for (const id of missing) this.#suspects.set(id, now);
   }
 
+  /** How many are suspected at the moment. */
+  get count(): number {
+    return this.#suspects.size;
+  }
+
   /** @returns the ids of the suspects that were in no list at this second look, and are in line again. */
   async putBack(): Promise<string[]> {
     const seenBefore = performance.now() - confirmAfterMs;

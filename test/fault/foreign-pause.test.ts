@@ -176,3 +176,33 @@ describe('queues that are paused by one BullMQ version and resumed by another', 
     }
   });
 });
+
+describe('a paused queue that nobody resumes', { timeout: 120_000 }, () => {
+  for (const [version, list] of [
+    [6, 'wait'],
+    [5, 'paused'],
+  ] as const) {
+    it.concurrent(`stays paused by ${version}: a job in no list goes back to ${list}, and does not run`, async () => {
+      const house = await House.open();
+      try {
+        const client = house.client(version, 'knowhere.submit');
+        await client.pause();
+        for (const id of ['kept', 'lost', 'kept-too']) await house.push(id, client);
+        const { redis, prefix } = house.harness;
+        const key = `${prefix}:knowhere.submit:${list}`;
+        const lost = `lost-${prefix}`;
+        expect(await redis.lrem(key, 0, lost)).toBe(1);
+        await until(async () => (await redis.lpos(key, lost)) !== null, 60_000);
+        // Time for a worker to take it, were it woken.
+        await sleep(4_000);
+        expect(await house.length('knowhere.submit', list)).toBe(3);
+        for (const id of house.ids) expect(house.creates(id)).toBe(0);
+        sandbox.setSpeed(1_000);
+        await client.resume();
+        await house.told(60_000);
+      } finally {
+        await house.close();
+      }
+    });
+  }
+});

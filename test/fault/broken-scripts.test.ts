@@ -1,0 +1,56 @@
+import { describe, expect, it } from 'vitest';
+import { StrayJobs } from '../../src/queues/stray-jobs.ts';
+import { until } from '../helpers/harness.ts';
+import { expectOnceEach } from '../helpers/one-of-each-state.ts';
+import { OwnRedis } from '../helpers/own-redis.ts';
+import { RedisFaultRig } from '../helpers/redis-fault-rig.ts';
+
+const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+describe('scripts that Redis stops half-way', { timeout: 150_000 }, () => {
+  it('leave jobs in no list, which go on within a minute, told once each', async () => {
+    const redis = await OwnRedis.start();
+    const rig = await RedisFaultRig.start({ redisUrl: redis.url });
+    try {
+      await rig.startWorkers();
+      const ids = Array.from({ length: 60 }, (_, index) => `job-${index + 100}`);
+      const poll = { initialDelayMs: 300, factor: 1.2, maxDelayMs: 900 };
+      // The vendor works on them for a while, so that most are polled when the right is taken.
+      rig.sandbox.setSpeed(0.001);
+      for (const id of ids.slice(0, 40)) await rig.parse(id, {}, { poll });
+      await until(async () => (await rig.connection.hlen('bull:jobferry:open:knowhere')) === 40, 30_000);
+
+      await redis.admin.acl('SETUSER', 'default', '-zadd');
+      rig.sandbox.setSpeed(200);
+      const refused: string[] = [];
+      for (const [index, id] of ids.slice(40).entries()) {
+        const opts = index % 2 === 0 ? { delay: 100 } : {};
+        await rig.parse(id, {}, { poll, opts }).catch(() => refused.push(id));
+      }
+      await sleep(6_000);
+      await redis.admin.acl('SETUSER', 'default', '+zadd');
+      const returnedAt = Date.now();
+      expect(refused.length).toBeGreaterThan(0);
+      // As a caller does that was told of an error. What the first add left behind makes it a repeat.
+      for (const id of refused) await rig.parse(id, {}, { poll });
+
+      const events = await rig.settled(ids, 60_000);
+      expect(Date.now() - returnedAt).toBeLessThan(60_000);
+      expectOnceEach(rig, events, ids);
+      const putBack = rig.log.filter((line) => line.message.includes('put back'));
+      expect(putBack.map((line) => line.fields['queue'])).toContain('knowhere.poll');
+      expect(putBack.map((line) => line.fields['queue'])).toContain('knowhere.submit');
+      // Nothing is left that nobody will ever take.
+      for (const queue of ['knowhere.submit', 'knowhere.poll']) {
+        const strays = new StrayJobs(rig.connection, 'bull', queue);
+        await until(async () => {
+          await strays.walk();
+          return strays.count === 0;
+        }, 60_000);
+      }
+    } finally {
+      await rig.stop();
+      await redis.stop();
+    }
+  });
+});
