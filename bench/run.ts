@@ -4,6 +4,7 @@ import { memory } from './benchmarks/memory.ts';
 import { profile } from './benchmarks/profile.ts';
 import { roundTrips } from './benchmarks/round-trips.ts';
 import { protectionsCost } from './benchmarks/protections.ts';
+import { upkeep } from './benchmarks/upkeep.ts';
 import { workerMemory } from './benchmarks/worker-memory.ts';
 import { buildChildren } from './lib/build.ts';
 import { quoteInDocs, withConditions, writeReport, type Benchmark } from './lib/report.ts';
@@ -14,6 +15,7 @@ const benchmarks: readonly Benchmark[] = [
   memory,
   roundTrips,
   lateness,
+  upkeep,
   workerMemory,
   profile,
 ];

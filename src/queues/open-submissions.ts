@@ -109,11 +109,20 @@ export class OpenSubmissions {
     const key = openKey(this.#prefix, vendor);
     const [next, found] = await this.#redis.jobferryUnderWay(key, cursor, partSize, pollBase, submitBase, `${vendor}-`);
     const part: OpenPart = { cursor: next, stranded: [], unplaced: { submit: [], poll: [] }, childless: [] };
-    const looks = found.map(([id, text]) => ({ submissionId: id, text, jobs: jobsOf(vendor, id, text) }));
-    const ids = looks.flatMap(({ jobs }) => [jobs.poll, jobs.submit]);
-    const places = ids.length === 0 ? [] : await this.#redis.jobferryPlacesOf(pollBase, submitBase, ...ids);
-    for (const [index, { submissionId, text, jobs }] of looks.entries()) {
-      const [poll = place.absent, submit = place.absent] = places.slice(2 * index);
+    const looks = found.map(([id, text, places]) => ({
+      submissionId: id,
+      text,
+      places,
+      jobs: jobsOf(vendor, id, text),
+    }));
+    const unusual = looks.filter((look) => look.places.length === 0);
+    if (unusual.length > 0) {
+      const ids = unusual.flatMap(({ jobs }) => [jobs.poll, jobs.submit]);
+      const places = await this.#redis.jobferryPlacesOf(pollBase, submitBase, ...ids);
+      for (const [index, look] of unusual.entries()) look.places = places.slice(2 * index, 2 * index + 2);
+    }
+    for (const { submissionId, text, places, jobs } of looks) {
+      const [poll = place.absent, submit = place.absent] = places;
       if (poll === place.listedOrStray) part.unplaced.poll.push(jobs.poll);
       if (submit === place.listedOrStray) part.unplaced.submit.push(jobs.submit);
       if (poll > place.finished) continue;
@@ -182,7 +191,7 @@ if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
 if ARGV[3] == '' then redis.call('HDEL', KEYS[1], ARGV[1]) else redis.call('HSET', KEYS[1], ARGV[1], ARGV[3]) end
 return 1`,
   },
-  /** Leaves out what is surely carried on. Jobs whose ids do not follow from the submission's are not looked for here. */
+  /** Leaves out what is surely carried on. Where jobs have unusual ids it names no places, as it cannot make those ids. */
   jobferryUnderWay: {
     numberOfKeys: 1,
     lua: `${placeOf}
@@ -191,15 +200,16 @@ local page = redis.call('HSCAN', KEYS[1], ARGV[1], 'COUNT', ARGV[2])
 local found = {}
 for i = 1, #page[2], 2 do
   local id, text = page[2][i], page[2][i + 1]
-  local isUsual = not (string.find(text, '"job":', 1, true) or string.find(id, '[:%c]') or string.find(id, '^[+-]?%d+$') or #id > 512)
-  local isCarried = false
-  if isUsual then
-    local poll = placeOf(ARGV[3], id)
-    local number = string.sub(id, 1, #numbered) == numbered and string.match(id, '^%d+$', #numbered + 1)
-    local submit = placeOf(ARGV[4], number or id)
-    isCarried = poll ~= ${place.listedOrStray} and submit ~= ${place.listedOrStray} and (poll > ${place.finished} or submit == ${place.held})
+  local number = string.sub(id, 1, #numbered) == numbered and string.match(id, '^%d+$', #numbered + 1)
+  local poll, submit = placeOf(ARGV[3], id), placeOf(ARGV[4], number or id)
+  if poll ~= ${place.held} or submit == ${place.listedOrStray} then
+    local isUsual = not (string.find(text, '"job":', 1, true) or string.find(id, '[:%c]') or string.find(id, '^[+-]?%d+$') or #id > 512)
+    if not isUsual then
+      found[#found + 1] = { id, text, {} }
+    elseif poll == ${place.listedOrStray} or submit ~= ${place.held} then
+      found[#found + 1] = { id, text, { poll, submit } }
+    end
   end
-  if not isCarried then found[#found + 1] = { id, text } end
 end
 return { page[1], found }`,
   },
@@ -221,6 +231,6 @@ interface OpenCommands {
     pollBase: string,
     submitBase: string,
     numbered: string,
-  ): Promise<[cursor: string, found: [submissionId: string, text: string][]]>;
+  ): Promise<[cursor: string, found: [submissionId: string, text: string, places: number[]][]]>;
   jobferryPlacesOf(pollBase: string, submitBase: string, ...ids: string[]): Promise<number[]>;
 }

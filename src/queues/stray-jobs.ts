@@ -4,8 +4,10 @@ import { reservedIds } from './job-ids.ts';
 
 /** How long a job must have been seen in no list before it is put back, ms: a job written by hand gets its place after its hash. */
 const confirmAfterMs = 2_000;
-/** Jobs that one script call looks at, or puts back. */
-const batchSize = 500;
+/** Jobs that one script call looks at. */
+const lookSize = 500;
+/** Jobs that one script call puts back, which keeps the call short where no list is long: each call reads the lists. */
+const putBackSize = 300;
 /** Entries of a list that one command reads. */
 const pageSize = 5_000;
 
@@ -62,8 +64,8 @@ export class StrayJobs {
     const seenBefore = performance.now() - confirmAfterMs;
     const due = [...this.#suspects].filter(([, seenAt]) => seenAt <= seenBefore).map(([id]) => id);
     const restored: string[] = [];
-    for (let at = 0; at < due.length; at += batchSize) {
-      const batch = due.slice(at, at + batchSize);
+    for (let at = 0; at < due.length; at += putBackSize) {
+      const batch = due.slice(at, at + putBackSize);
       restored.push(...(await this.#redis.jobferryPutBack(this.#base, ...batch)));
       for (const id of batch) this.#suspects.delete(id);
     }
@@ -87,8 +89,8 @@ export class StrayJobs {
       for await (const page of keys) {
         if (isStopped()) return;
         const ids = page.map((key) => key.slice(this.#base.length)).filter(isJobId);
-        for (let at = 0; at < ids.length; at += batchSize) {
-          candidates.push(...(await redis.jobferryFindUnplaced(this.#base, ...ids.slice(at, at + batchSize))));
+        for (let at = 0; at < ids.length; at += lookSize) {
+          candidates.push(...(await redis.jobferryFindUnplaced(this.#base, ...ids.slice(at, at + lookSize))));
         }
       }
     }
@@ -156,17 +158,18 @@ export const place = {
 } as const;
 
 /**
- * The most usual place comes first. A job's data is not read, because it can be large; a hash that has none of these
+ * The most usual answers come first. A job's data is not read, because it can be large; a hash that has none of these
  * fields is what a worker leaves behind that takes an id without a job.
  */
 export const placeOf = `
 local function placeOf(base, id)
   local key = base .. id
+  if redis.call('EXISTS', key) == 0 then return ${place.absent} end
+  if redis.call('ZSCORE', base .. 'delayed', id) then return ${place.held} end
   local job = redis.pcall('HMGET', key, 'name', 'timestamp', 'finishedOn')
   if job.err then return ${place.absent} end
   if not job[1] and not job[2] and redis.call('HEXISTS', key, 'data') == 0 then return ${place.absent} end
   if job[3] then return ${place.finished} end
-  if redis.call('ZSCORE', base .. 'delayed', id) then return ${place.held} end
   if redis.call('EXISTS', key .. ':lock') == 1 then return ${place.held} end
   for _, set in ipairs({ 'prioritized', 'completed', 'failed' }) do
     if redis.call('ZSCORE', base .. set, id) then return ${place.held} end
@@ -176,27 +179,39 @@ local function placeOf(base, id)
 end
 `;
 
-/** While BullMQ 5 and older pause, waiting jobs are in `paused`, and what is in \`wait\` at their resume is lost. */
+/**
+ * While BullMQ 5 and older pause, waiting jobs are in `paused`, and what is in `wait` at their resume is lost: a paused
+ * queue that has such a list gets its jobs there.
+ */
 const putInLine = `
-local function putInLine(base, id, isPaused)
-  local job = redis.call('HMGET', base .. id, 'delay', 'priority', 'processedOn', 'timestamp')
+local function lineOf(base)
+  local isPaused = redis.call('HEXISTS', base .. 'meta', 'paused') == 1
   local time = redis.call('TIME')
-  local now = time[1] * 1000 + math.floor(time[2] / 1000)
+  return {
+    now = time[1] * 1000 + math.floor(time[2] / 1000),
+    isPaused = isPaused,
+    list = isPaused and redis.call('EXISTS', base .. 'paused') == 1 and 'paused' or 'wait'
+  }
+end
+
+local function putInLine(base, id, line)
+  local job = redis.call('HMGET', base .. id, 'delay', 'priority', 'processedOn', 'timestamp')
   local delay, priority = tonumber(job[1]) or 0, tonumber(job[2]) or 0
-  local due = math.min((tonumber(job[3]) or tonumber(job[4]) or now), now) + delay
+  local due = math.min(tonumber(job[3]) or tonumber(job[4]) or line.now, line.now) + delay
   if redis.call('SCARD', base .. id .. ':dependencies') > 0 then
-    redis.call('ZADD', base .. 'waiting-children', now, id)
-  elseif delay > 0 and due > now then
+    redis.call('ZADD', base .. 'waiting-children', line.now, id)
+  elseif delay > 0 and due > line.now then
     redis.call('ZADD', base .. 'delayed', due * 4096, id)
   elseif priority > 0 then
     local count = redis.call('INCR', base .. 'pc')
     redis.call('ZADD', base .. 'prioritized', priority * 4294967296 + count % 4294967296, id)
-  elseif isPaused and redis.call('EXISTS', base .. 'paused') == 1 then
-    redis.call('LPUSH', base .. 'paused', id)
   else
-    redis.call('LPUSH', base .. 'wait', id)
+    redis.call('LPUSH', base .. line.list, id)
   end
-  if not isPaused then redis.call('ZADD', base .. 'marker', 0, '0') end
+end
+
+local function wakeOne(base, line)
+  if not line.isPaused then redis.call('ZADD', base .. 'marker', 0, '0') end
 end
 `;
 
@@ -239,14 +254,15 @@ for _, list in ipairs({ 'wait', 'active', 'paused' }) do
 end
 local restored = {}
 if count == 0 then return restored end
-local isPaused = redis.call('HEXISTS', base .. 'meta', 'paused') == 1
+local line = lineOf(base)
 for _, id in ipairs(ARGV) do
   if left[id] then
     left[id] = nil
-    putInLine(base, id, isPaused)
+    putInLine(base, id, line)
     restored[#restored + 1] = id
   end
 end
+wakeOne(base, line)
 return restored`,
   },
   jobferryRelease: {
@@ -256,7 +272,9 @@ local base, id = KEYS[1], ARGV[1]
 if placeOf(base, id) ~= ${place.waitingForChildren} or placeOf(ARGV[2], ARGV[3]) > ${place.finished} then return 0 end
 redis.call('DEL', base .. id .. ':dependencies')
 redis.call('ZREM', base .. 'waiting-children', id)
-putInLine(base, id, redis.call('HEXISTS', base .. 'meta', 'paused') == 1)
+local line = lineOf(base)
+putInLine(base, id, line)
+wakeOne(base, line)
 return 1`,
   },
   jobferryUnpause: {
