@@ -20,6 +20,8 @@ import { StrandedSubmissions } from './stranded-submissions.ts';
 const intervalMs = 3_000;
 const overdueToleranceMs = 3_000;
 const sweepIntervalMs = 10_000;
+/** Failed jobs that one sweep looks at. */
+const failedPerSweep = 100;
 /** Errors of scripts that Redis stopped half-way, or of lists that are none: either leaves jobs without a place. */
 const brokenScript = /user_script|NOPERM|WRONGTYPE/;
 
@@ -52,6 +54,7 @@ export class QueueUpkeep {
   readonly #timer: NodeJS.Timeout;
   #running: Promise<void> | undefined;
   #isClosed = false;
+  #failedFrom = 0;
   #isPaused = false;
   /** Something happened that can leave jobs in no list. */
   #isInDoubt = false;
@@ -146,7 +149,10 @@ export class QueueUpkeep {
    */
   async #sweep(): Promise<void> {
     if (this.#isClosed || !(await this.#guard.takeSweep(sweepIntervalMs))) return;
-    for (const job of (await this.#queue.getFailed(0, 99)).filter((one) => one !== undefined)) {
+    const failed = await this.#queue.getFailed(this.#failedFrom, this.#failedFrom + failedPerSweep - 1);
+    // Those of flows stay, so the next sweep goes on behind them.
+    this.#failedFrom = failed.length < failedPerSweep ? 0 : this.#failedFrom + failedPerSweep;
+    for (const job of failed.filter((one) => one !== undefined)) {
       // A submit job that a flow waits for fails with its submission, and stays so.
       if (await this.#engine.store.hasEnded({ queue: this.#queue.name, jobId: job.id ?? '' })) continue;
       this.#logger.warn(
