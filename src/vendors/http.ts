@@ -24,6 +24,7 @@ import type {
   VendorAdapter,
   VendorHttp,
 } from '../ports/vendor-adapter.ts';
+import { OutgoingRequest } from './outgoing-request.ts';
 
 /** How long one vendor request may take, ms, unless it says otherwise. */
 export const defaultTimeoutMs = 30_000;
@@ -51,6 +52,8 @@ export interface HttpClientOptions {
  * - No retry of its own: whether something may be sent again is the engine's decision.
  * - No redirect is followed, so credentials reach no other host.
  * - Replies are read up to a bound after decompression, within the request's time.
+ * - One bound holds for the credential, the connection, the request and its replay: others wait no longer for it to land.
+ * - A request that fails before it is written to a socket was not taken, whatever the error; any later one may have been.
  * - What an answer quotes of the secrets that were sent is taken out of it: nothing that is kept or logged holds them.
  * - A 401 renews the credential once for all requests that fail together and replays each once.
  * - Where a vendor's credentials are good for a part of the account only (a workspace), each realm has its own.
@@ -87,17 +90,18 @@ export class HttpClient<Account> implements VendorHttp, ScopedHttp {
   }
 
   async #requestSigned<Reply>(request: HttpRequest<Reply>, scope: Scope | undefined): Promise<HttpReply<Reply>> {
-    if (request.anonymous === true) return this.#send(request, undefined, scope);
+    const budget = new TimeBudget(request.timeoutMs ?? defaultTimeoutMs);
+    if (request.anonymous === true) return this.#send(request, undefined, scope, budget);
     const slot = this.#slot(request.realm);
-    if (this.#needsCredential(slot)) await this.#renew(slot, slot.generation);
+    if (this.#needsCredential(slot)) await this.#renewInTime(slot, slot.generation, request, budget);
     const { generation, credential } = slot;
     try {
-      return await this.#send(request, credential, scope);
+      return await this.#send(request, credential, scope, budget);
     } catch (error) {
       if (!(error instanceof AccountHeldError) || !this.#isRenewable(slot, error.httpStatus)) throw error;
       // Nothing was taken in by a 401, so the replay is safe for any request.
-      await this.#renew(slot, generation);
-      return this.#send(request, slot.credential, scope);
+      await this.#renewInTime(slot, generation, request, budget);
+      return this.#send(request, slot.credential, scope, budget);
     }
   }
 
@@ -135,6 +139,24 @@ export class HttpClient<Account> implements VendorHttp, ScopedHttp {
     await slot.renewal;
   }
 
+  /** The renewal itself goes on for those that have more time. */
+  async #renewInTime<Reply>(
+    slot: CredentialSlot,
+    seenGeneration: number,
+    request: HttpRequest<Reply>,
+    budget: TimeBudget,
+  ): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_resolve, reject) => {
+      timer = setTimeout(() => reject(notSent(request, budget, 'no credential')), budget.untilSendMs());
+    });
+    try {
+      await Promise.race([this.#renew(slot, seenGeneration), late]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
   async #obtain(slot: CredentialSlot): Promise<void> {
     const account = await this.#options.refreshAccount?.();
     if (account !== undefined) this.#account = account as Account;
@@ -150,8 +172,9 @@ export class HttpClient<Account> implements VendorHttp, ScopedHttp {
     request: HttpRequest<Reply>,
     credential: Credential | undefined,
     scope: Scope | undefined,
+    budget: TimeBudget,
   ): Promise<HttpReply<Reply>> {
-    const reply = await this.#exchange(request, credential);
+    const reply = await this.#exchange(request, credential, budget);
     try {
       return this.#read(request, reply, scope);
     } catch (error) {
@@ -183,8 +206,11 @@ export class HttpClient<Account> implements VendorHttp, ScopedHttp {
     return { status: reply.status, headers: reply.headers, body: parsed.data };
   }
 
-  async #exchange<Reply>(request: HttpRequest<Reply>, credential: Credential | undefined): Promise<RawReply> {
-    const timeoutMs = request.timeoutMs ?? defaultTimeoutMs;
+  async #exchange<Reply>(
+    request: HttpRequest<Reply>,
+    credential: Credential | undefined,
+    budget: TimeBudget,
+  ): Promise<RawReply> {
     let url: URL;
     try {
       url = this.#url(request);
@@ -198,10 +224,12 @@ export class HttpClient<Account> implements VendorHttp, ScopedHttp {
     const timer = setTimeout(() => {
       isLate = true;
       end.abort();
-    }, timeoutMs);
+    }, budget.leftMs());
     const onAbort = (): void => end.abort();
     request.signal?.addEventListener('abort', onAbort, { once: true });
     if (request.signal?.aborted === true) end.abort();
+    const outgoing = new OutgoingRequest(() => budget.untilSendMs() > 0);
+    let json: string | undefined;
     try {
       const init = {
         method: request.method,
@@ -217,18 +245,21 @@ export class HttpClient<Account> implements VendorHttp, ScopedHttp {
         ? ky(url, {
             ...init,
             ...(request.json === undefined ? {} : { json: request.json }),
+            stringifyJson: (value) => (json = JSON.stringify(value)),
             retry: 0,
             timeout: false,
             throwHttpErrors: false,
-            // The signal goes past ky, which would combine it with one of its own for every request.
-            fetch: (input, options) => fetch(input, { ...options, signal: end.signal }),
+            // ky speaks of Node's own requests, which undici's fetch does not know. The signal goes past ky, which would
+            // combine it with one of its own for every request.
+            fetch: (input) =>
+              outgoing.fetch(url, {
+                ...init,
+                headers: [...(input as Request).headers],
+                ...(json === undefined ? {} : { body: json }),
+                signal: end.signal,
+              }),
           })
-        : fetch(url, {
-            ...init,
-            ...uncloned,
-            signal: end.signal,
-            body: extra.body as NonNullable<RequestInit['body']>,
-          }));
+        : outgoing.fetch(url, { ...init, ...uncloned, signal: end.signal, body: extra.body }));
       const text = await readText(response, request.maxBytes ?? defaultMaxBytes);
       // The one answer that is asked for a secret is left alone.
       const isSecret = request.anonymous === true && response.ok;
@@ -241,8 +272,10 @@ export class HttpClient<Account> implements VendorHttp, ScopedHttp {
       };
     } catch (cause) {
       if (cause instanceof JobferryError) throw cause;
+      outgoing.giveUp();
+      if (budget.untilSendMs() <= 0 && !outgoing.isSent) throw notSent(request, budget, 'no connection', cause);
       if (isLate) {
-        throw new VendorUnavailableError(`${where(request)} did not answer within ${timeoutMs} ms`, {
+        throw new VendorUnavailableError(`${where(request)} did not answer within ${budget.totalMs} ms`, {
           taken: 'maybe',
           cause,
         });
@@ -250,7 +283,7 @@ export class HttpClient<Account> implements VendorHttp, ScopedHttp {
       const code = networkCode(cause);
       const why = code ?? withoutForms(describe(cause), this.#secretForms(credential));
       throw new VendorUnavailableError(`${where(request)} failed: ${why}`, {
-        taken: code !== undefined && neverConnected.has(code) ? 'no' : 'maybe',
+        taken: outgoing.isSent ? 'maybe' : 'no',
         cause,
       });
     } finally {
@@ -375,24 +408,41 @@ interface RawReply {
   text: string;
 }
 
-/** Failures after which a request provably never reached the vendor. */
-const neverConnected: ReadonlySet<string> = new Set([
-  'ECONNREFUSED',
-  'ENOTFOUND',
-  'EAI_AGAIN',
-  'EHOSTUNREACH',
-  'ENETUNREACH',
-  'ENETDOWN',
-  'EADDRNOTAVAIL',
-  'UND_ERR_CONNECT_TIMEOUT',
-  'CERT_HAS_EXPIRED',
-  'DEPTH_ZERO_SELF_SIGNED_CERT',
-  'SELF_SIGNED_CERT_IN_CHAIN',
-  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
-  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
-  'ERR_TLS_CERT_ALTNAME_INVALID',
-  'ERR_SSL_WRONG_VERSION_NUMBER',
-]);
+/** A request is not started with less of its time left: it would be cut off half-way, and its fate be unknown. */
+const leastShare = 1 / 3;
+
+/** The time of one request, its credential and its replay included. */
+class TimeBudget {
+  readonly totalMs: number;
+  readonly #startedAt = performance.now();
+  readonly #startedOn = Date.now();
+
+  constructor(totalMs: number) {
+    this.totalMs = totalMs;
+  }
+
+  leftMs(): number {
+    return Math.max(0, this.totalMs - this.#spentMs());
+  }
+
+  /** How long the request may still wait for a credential or a connection. */
+  untilSendMs(): number {
+    return Math.max(0, this.totalMs * (1 - leastShare) - this.#spentMs());
+  }
+
+  /** One clock stands still while the machine is suspended, the other can be set back. */
+  #spentMs(): number {
+    return Math.max(performance.now() - this.#startedAt, Date.now() - this.#startedOn);
+  }
+}
+
+function notSent(request: HttpRequest<unknown>, budget: TimeBudget, why: string, cause?: unknown): Error {
+  const allowedMs = Math.round(budget.totalMs * (1 - leastShare));
+  return new VendorUnavailableError(`${where(request)} was not sent: ${why} within ${allowedMs} ms`, {
+    taken: 'no',
+    ...(cause === undefined ? {} : { cause }),
+  });
+}
 
 /** The error code at the root of a failed fetch: `ECONNREFUSED`, `UND_ERR_SOCKET` … */
 export function networkCode(error: unknown): string | undefined {
@@ -400,10 +450,7 @@ export function networkCode(error: unknown): string | undefined {
     const code = (cause as { code?: unknown }).code;
     if (typeof code === 'string' && /^[A-Z][A-Z0-9_]+$/.test(code)) return code;
     // Several addresses were tried and each failed in its own way.
-    if (cause instanceof AggregateError && cause.errors.length > 0) {
-      const codes = cause.errors.map(networkCode);
-      return codes.find((one) => one === undefined || !neverConnected.has(one)) ?? codes[0];
-    }
+    if (cause instanceof AggregateError && cause.errors.length > 0) return networkCode(cause.errors[0]);
   }
   return undefined;
 }
