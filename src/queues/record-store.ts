@@ -23,6 +23,12 @@ export type SaveResult =
   /** The submission's poll job has a record. Only where the write was not to happen then. */
   | { kind: 'handed-over' };
 
+/** What a worker that lost its job leaves for the next one: the vendor's answer, or that nothing was sent. */
+export interface LeftBehind {
+  reply?: unknown;
+  unsent?: true;
+}
+
 /** What keeps a write from happening, beside a lost lock. */
 export interface Unless {
   /** That this poll job has a record: the submission was accepted, and goes on there. The job itself does not count. */
@@ -144,26 +150,39 @@ export class RecordStore {
   }
 
   /**
+   * Asks right before a submit whether `token` still holds the job, and keeps it held for `lockMs` from then on. A machine
+   * that was suspended cannot tell by its clock.
+   */
+  async holdToSend(address: JobAddress, token: string, lockMs: number): Promise<boolean> {
+    return (await this.#redis.jobferryHold(this.#key(address, ':lock'), token, lockMs)) === 1;
+  }
+
+  /**
    * Stores the vendor's answer to a submit for the worker that has the job by now. Deliberately not fenced.
    * @param intent - the submit that was answered
    * @returns false when no worker will come for it: another submit was made since, the submission has ended, or its job
    * is gone.
    */
   async leaveAnswer(address: JobAddress, intent: Intent, reply: unknown): Promise<boolean> {
-    const code = await this.#redis.jobferryAnswer(
-      this.#jobKey(address),
-      nameIntent(intent),
-      JSON.stringify({ intent, reply }),
-    );
-    return code === 1;
+    return this.#leave(address, intent, { reply });
   }
 
-  /** What another worker heard to this submit and could not store, if there is such an answer. */
-  async answerTo(address: JobAddress, intent: Intent): Promise<unknown> {
+  /** Leaves with the submission that this submit was not made and never will be. As `leaveAnswer` otherwise. */
+  async leaveUnsent(address: JobAddress, intent: Intent): Promise<boolean> {
+    return this.#leave(address, intent, { unsent: true });
+  }
+
+  async #leave(address: JobAddress, intent: Intent, left: LeftBehind): Promise<boolean> {
+    const text = JSON.stringify({ intent, ...left });
+    return (await this.#redis.jobferryAnswer(this.#jobKey(address), nameIntent(intent), text)) === 1;
+  }
+
+  /** What another worker knew of this submit and could not store. */
+  async leftFor(address: JobAddress, intent: Intent): Promise<LeftBehind | undefined> {
     const text = await this.#redis.hget(this.#jobKey(address), hashFields.answer);
     if (text === null) return undefined;
-    const left = JSON.parse(text) as { intent: Intent; reply: unknown };
-    return left.intent.at === intent.at && left.intent.attempt === intent.attempt ? left.reply : undefined;
+    const left = JSON.parse(text) as { intent: Intent } & LeftBehind;
+    return left.intent.at === intent.at && left.intent.attempt === intent.attempt ? left : undefined;
   }
 
   /**
@@ -313,6 +332,12 @@ if not phase or phase == 'settled' or submit ~= ARGV[1] then return 0 end
 redis.call('HSET', KEYS[1], '${answer}', ARGV[2])
 return 1`,
   },
+  jobferryHold: {
+    numberOfKeys: 1,
+    lua: `
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('PEXPIRE', KEYS[1], ARGV[2])`,
+  },
   jobferryResolve: {
     numberOfKeys: 2,
     lua: `${helpers}
@@ -374,6 +399,7 @@ interface RecordCommands {
     note: string,
   ): Promise<number>;
   jobferryAnswer(job: string, intent: string, answer: string): Promise<number>;
+  jobferryHold(lock: string, token: string, lockMs: number): Promise<number>;
   jobferryCancel(job: string, lock: string, at: number): Promise<number>;
   jobferryResolve(job: string, lock: string, resolution: string): Promise<number>;
 }

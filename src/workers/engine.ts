@@ -8,6 +8,13 @@ import type { RecordStore } from '../queues/record-store.ts';
 import type { AccountGate } from './account-gate.ts';
 import type { LookupGate } from './lookup-gate.ts';
 
+/**
+ * A lock this long, and a check this often, bring the jobs of a killed worker back within 10 s: the lock must run out,
+ * and two checks see it (BullMQ marks at one and moves at the next).
+ */
+export const lockDurationMs = 5_000;
+export const stalledIntervalMs = 1_500;
+
 /** One configured account of a vendor, with what all jobs of this process share for it. */
 export interface AccountRuntime {
   name: string;

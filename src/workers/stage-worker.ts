@@ -27,7 +27,7 @@ import type { JobAddress } from '../queues/record-store.ts';
 import { isRefusedWrite } from '../queues/refused-write.ts';
 import { maxJobDataBytes, salvage, type SalvagedJob } from '../queues/submit-job.ts';
 import { CompletionCheck, repairEnd, repairHandOver } from './completion-check.ts';
-import type { Engine, VendorRuntime } from './engine.ts';
+import { lockDurationMs, stalledIntervalMs, type Engine, type VendorRuntime } from './engine.ts';
 import { QueueUpkeep } from './queue-upkeep.ts';
 import { readRequest, rereadRequest, type ReadRequest } from './request.ts';
 import {
@@ -52,12 +52,6 @@ export interface StageWorkerOptions {
   keepSeconds: number;
 }
 
-/**
- * A lock this long, and a check this often, bring the jobs of a killed worker back within 10 s: the lock must run out,
- * and two checks see it (BullMQ marks at one and moves at the next).
- */
-const lockDurationMs = 5_000;
-const stalledIntervalMs = 1_500;
 /** How long a poll job may stay without its record before it counts as an orphan. */
 const orphanAfterMs = 600_000;
 /** How long requests may go on after a shutdown began: a submit that is cut off is one whose fate is unknown. */

@@ -6,9 +6,10 @@ import { backoffMs, floorHint, nextPollAt } from '../core/poll-schedule.ts';
 import { redactText } from '../core/redact.ts';
 import { toSafeErrorInfo, toSafeInfo } from '../core/safe-error.ts';
 import { enter } from '../core/state-machine.ts';
-import { isOver, type ErrorInfo, type Resolution, type VendorJob } from '../core/submission.ts';
+import { isOver, type ErrorInfo, type Intent, type Resolution, type VendorJob } from '../core/submission.ts';
 import type { ReconcileReply, ResendSafety, SubmitReply, VendorRef } from '../ports/vendor-adapter.ts';
 import type { Settled } from './account-gate.ts';
+import { lockDurationMs } from './engine.ts';
 import { TurnLostError, type Move, type Turn } from './turn.ts';
 
 /**
@@ -16,8 +17,8 @@ import { TurnLostError, type Move, type Turn } from './turn.ts';
  * have to outlast an outage in which submits fail and look-ups answer, because each may be one that nobody can see.
  */
 const resendRests = [0, 0.5, 5, 30];
-/** From the intent to the request, ms: less than a lock lives, so that nobody else has the submission yet. */
-const sendWithinMs = 4_000;
+/** From the intent to the request, ms: less than a lock lives, so that no other worker has the submission yet. */
+export const sendWithinMs = 4_000;
 
 /**
  * From `received` to `accepted`: the only place that calls a vendor's submit.
@@ -40,19 +41,19 @@ export async function submitStep(turn: Turn): Promise<Move | undefined> {
     beginReconciling(turn, intendedAt, intendedAt + Math.max(turn.engine.reconcile.inFlightMs, inFlightMs));
     turn.logger.warn({ attempt: state.intent?.attempt }, 'found a submit without an answer');
   }
-  const answer = await answerOfAnother(turn);
-  if (answer !== undefined) {
+  const left = state.intent === undefined ? undefined : await turn.engine.store.leftFor(turn.address, state.intent);
+  if (left?.reply !== undefined) {
+    const answer = left.reply as SubmitReply;
     turn.logger.info({}, 'what the vendor answered another worker is taken over');
     return accept(turn, answer, `accepted at ${turn.elapsed()}, as another worker heard: ${nameJobs(answer.jobs)}`);
   }
+  if (left?.unsent === true && state.phase === 'reconciling') {
+    turn.logger.info({}, 'the submit was not made: its worker had lost the job');
+    enter(state, 'received');
+    delete state.reconciliation;
+    return undefined;
+  }
   return state.phase === 'reconciling' ? reconcile(turn) : submit(turn);
-}
-
-/** What the vendor answered a worker that had lost this submission by then. */
-async function answerOfAnother(turn: Turn): Promise<SubmitReply | undefined> {
-  const { intent } = turn.state;
-  if (intent === undefined) return undefined;
-  return (await turn.engine.store.answerTo(turn.address, intent)) as SubmitReply | undefined;
 }
 
 async function submit(turn: Turn): Promise<Move | undefined> {
@@ -94,6 +95,7 @@ async function submitAdmitted(turn: Turn, settleAdmission: SettleAdmission): Pro
   delete state.lastError;
   await engine.checkpoint('before-intent');
   turn.assertHeld();
+  const intendedAt = performance.now();
   const saved = await engine.store.save(turn.address, turn.token, state, undefined, turn.openNote(), {
     handedOver: turn.pollAddress,
     canceled: true,
@@ -107,9 +109,10 @@ async function submitAdmitted(turn: Turn, settleAdmission: SettleAdmission): Pro
   }
 
   await engine.checkpoint('intent-saved');
-  turn.assertHeld();
+  await assertMaySend(turn, state.intent);
   const startedAt = turn.now();
-  if (startedAt - state.intent.at > sendWithinMs) {
+  // Either clock may have stood still or been set back; no request is made where one of them says that it is late.
+  if (Math.max(startedAt - state.intent.at, performance.now() - intendedAt) > sendWithinMs) {
     // This process stood still. Others may have looked for this submit meanwhile, and given it up: it must not come now.
     enter(state, 'received');
     return { kind: 'again', at: startedAt, line: `not sent at ${turn.elapsed()}: the worker stood still` };
@@ -125,6 +128,26 @@ async function submitAdmitted(turn: Turn, settleAdmission: SettleAdmission): Pro
   const took = describeDuration(turn.now() - startedAt);
   turn.logger.info({ attempt, vendorJobIds: reply.jobs.slice(0, 20).map((job) => job.id) }, 'submit accepted');
   return acceptOrLeave(turn, reply, `accepted at ${turn.elapsed()} in ${took}: ${nameJobs(reply.jobs)}`);
+}
+
+/**
+ * Redis alone knows whether the submission is still ours: a machine that was suspended may wake with its old clock. Where
+ * it is not, the next worker is told that nothing was sent.
+ * @throws TurnLostError
+ */
+async function assertMaySend(turn: Turn, intent: Intent): Promise<void> {
+  const { store } = turn.engine;
+  let isHeld: boolean;
+  try {
+    isHeld = await store.holdToSend(turn.address, turn.token, lockDurationMs);
+  } catch (error) {
+    enter(turn.state, 'received');
+    throw error;
+  }
+  if (isHeld && !turn.signal.aborted) return;
+  const isLeft = await store.leaveUnsent(turn.address, intent);
+  turn.logger.warn({ isLeft }, 'lost the job before the vendor was called: nothing was sent');
+  throw new TurnLostError(`lost the lock on ${turn.address.jobId} before the submit`);
 }
 
 /**

@@ -92,10 +92,10 @@ describe('an acceptance that comes while another worker has the submission', () 
     expect(await store.leaveAnswer(submit, intent, reply), 'before any record').toBe(false);
     await save(looking);
     expect(await store.leaveAnswer(submit, later, reply), 'to a submit that the record does not know').toBe(false);
-    expect(await store.answerTo(submit, intent)).toBeUndefined();
+    expect(await store.leftFor(submit, intent)).toBeUndefined();
     expect(await store.leaveAnswer(submit, intent, reply)).toBe(true);
-    expect(await store.answerTo(submit, intent)).toEqual(reply);
-    expect(await store.answerTo(submit, later)).toBeUndefined();
+    expect(await store.leftFor(submit, intent)).toEqual({ intent, reply });
+    expect(await store.leftFor(submit, later)).toBeUndefined();
 
     await save({ ...looking, phase: 'accepted', intent: undefined } as never);
     expect(await field(), 'gone once it was taken over').toBe(0);

@@ -13,6 +13,7 @@ import { parseRedisUrl } from '../../src/queues/connection.ts';
 import { hashFields } from '../../src/queues/job-hash.ts';
 import type { Stage } from '../../src/queues/names.ts';
 import { adapters } from '../../src/vendors/catalogue.ts';
+import type { Engine } from '../../src/workers/engine.ts';
 import { freshPrefix, redisUrl } from './redis.ts';
 
 export interface HarnessOptions {
@@ -23,6 +24,7 @@ export interface HarnessOptions {
   /** Worker groups to start, each with a Redis connection and caches of its own, as separate processes would have. */
   groups?: number;
   logger?: Logger;
+  checkpoint?: Engine['checkpoint'];
   change?: (config: Config) => Config;
 }
 
@@ -84,6 +86,7 @@ export class Harness {
       redis: parseRedisUrl(redisUrl()),
       logger: this.#options.logger ?? silentLogger,
       stages,
+      ...(this.#options.checkpoint === undefined ? {} : { checkpoint: this.#options.checkpoint }),
     });
     this.#groups.push(workers);
     return workers;
