@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { gzipSync } from 'node:zlib';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import * as z from 'zod';
 import {
   AccountHeldError,
@@ -16,6 +16,7 @@ import {
 import type { LimitReport, VendorHttp } from '../../src/ports/vendor-adapter.ts';
 import { defineVendor } from '../../src/vendors/define-vendor.ts';
 import { HttpClient, readRetryAfter } from '../../src/vendors/http.ts';
+import { plainClient as client, type PlainAccount } from '../helpers/plain-vendor.ts';
 
 let server: Server | undefined;
 afterEach(() => {
@@ -29,30 +30,8 @@ async function listen(handler: RequestListener): Promise<string> {
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
-function client(
-  baseUrl: string,
-  credential?: () => Promise<{ token: string; expiresAt?: number }>,
-): HttpClient<{ baseUrl: string }> {
-  const adapter = defineVendor({
-    name: 'acme',
-    summary: '',
-    account: z.object({ baseUrl: z.string() }),
-    environment: {},
-    secrets: [],
-    credentials: ['baseUrl'],
-    http: {
-      baseUrl: (account) => account.baseUrl,
-      headers: (_account, held) => ({ authorization: `Bearer ${held?.token ?? 'static'}` }),
-      ...(credential === undefined ? {} : { credential }),
-    },
-    lookups: {},
-    operations: {},
-  });
-  return new HttpClient(adapter, { baseUrl });
-}
-
 const reply = z.object({ ok: z.boolean() });
-const ask = (http: HttpClient<{ baseUrl: string }>, rest: object = {}): Promise<unknown> =>
+const ask = (http: HttpClient<PlainAccount>, rest: object = {}): Promise<unknown> =>
   http.request({ method: 'GET', path: 'x', reply, ...rest });
 const json =
   (status: number, body: unknown, headers: Record<string, string> = {}): RequestListener =>
@@ -241,5 +220,80 @@ describe('what headers ask to wait', () => {
     [{}, undefined],
   ])('%j', (headers, expected) => {
     expect(readRetryAfter(new Headers(headers as Record<string, string>), now)).toBe(expected);
+  });
+});
+
+describe('the time of a request', () => {
+  const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+  it('is one for its credential, itself and its replay', async () => {
+    let asked = 0;
+    let obtained = 0;
+    const url = await listen((request, response) => {
+      asked += 1;
+      // The second credential is good; the answer to it takes longer than is left.
+      if (request.headers.authorization === 'Bearer t1') return json(401, {})(request, response);
+      setTimeout(() => json(200, { ok: true })(request, response), 900).unref();
+    });
+    const http = client(url, async () => {
+      await sleep(150);
+      return { token: `t${(obtained += 1)}` };
+    });
+    const startedAt = performance.now();
+    await expect(ask(http, { timeoutMs: 900 })).rejects.toMatchObject({
+      taken: 'maybe',
+      message: expect.stringContaining('900 ms') as string,
+    });
+    expect(performance.now() - startedAt).toBeLessThan(1_150);
+    expect(asked).toBe(2);
+  });
+
+  it('that ran out before it was written leaves it untaken', async () => {
+    let asked = 0;
+    const url = await listen(() => void (asked += 1));
+    const http = client(url, async () => {
+      await sleep(1_000);
+      return { token: 'late' };
+    });
+    const startedAt = performance.now();
+    const waiting = Array.from({ length: 3 }, () =>
+      expect(ask(http, { timeoutMs: 300 })).rejects.toMatchObject({
+        name: 'VendorUnavailableError',
+        taken: 'no',
+        message: expect.stringContaining('no credential within 200 ms') as string,
+      }),
+    );
+    await Promise.all(waiting);
+    expect(performance.now() - startedAt).toBeLessThan(800);
+    expect(asked).toBe(0);
+  });
+
+  it('that is nearly used up sends nothing: it would be cut off half-way', async () => {
+    const seen: string[] = [];
+    const url = await listen((request, response) => {
+      seen.push(request.headers.authorization ?? '');
+      json(401, {})(request, response);
+    });
+    let obtained = 0;
+    const http = client(url, async () => {
+      obtained += 1;
+      if (obtained > 1) await sleep(550);
+      return { token: `t${obtained}` };
+    });
+    await expect(ask(http, { timeoutMs: 600 })).rejects.toMatchObject({ taken: 'no' });
+    expect(seen).toEqual(['Bearer t1']);
+  });
+
+  it('goes on while the machine stands still: the wall clock counts too', async () => {
+    let asked = 0;
+    const http = client(await listen(() => void (asked += 1)));
+    const spy = vi.spyOn(Date, 'now');
+    try {
+      const asking = ask(http, { body: async () => ({ body: (spy.mockReturnValue(Date.now() + 25_000), 'x') }) });
+      await expect(asking).rejects.toMatchObject({ taken: 'no' });
+    } finally {
+      spy.mockRestore();
+    }
+    expect(asked).toBe(0);
   });
 });

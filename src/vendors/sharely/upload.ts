@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { VendorContractError } from '../../core/errors.ts';
-import { clip } from '../../core/json.ts';
+import { clip, type Json } from '../../core/json.ts';
 import type { Intent } from '../../core/submission.ts';
 import type { ReconcileReply, SubmitReply } from '../../ports/vendor-adapter.ts';
 import { defineOperation } from '../define-vendor.ts';
@@ -42,7 +42,7 @@ export const knowledgeUpload = operation({
   poll: longPoll,
   graceMs,
   confirmGraceMs,
-  inFlightMs: (snapshot) => timeoutFor((snapshot as { size?: number } | undefined)?.size ?? 0) + 5_000,
+  inFlightMs: (snapshot) => timeoutFor(sizeIn(snapshot)) + 5_000,
 
   async preflight({ input, transfers, submissionId }) {
     const file = await transfers.openFile(input.file);
@@ -72,7 +72,8 @@ export const knowledgeUpload = operation({
             { field: 'file', fileName: fileNameOf(input), file },
           ),
         reply: submitReply,
-        timeoutMs: timeoutFor(file.size),
+        // As long as others wait for it, even where the file has grown since.
+        timeoutMs: timeoutFor(sizeIn(context.snapshot)),
         signal: context.signal,
       });
       const knowledgeId = body.knowledgeId ?? body.id;
@@ -219,6 +220,10 @@ function markOf(context: UploadContext): string {
   const { mark } = (context.snapshot ?? {}) as { mark?: string };
   if (mark === undefined) throw new Error('the mark of this upload was not saved');
   return mark;
+}
+
+function sizeIn(snapshot: Json | undefined): number {
+  return (snapshot as { size?: number } | undefined)?.size ?? 0;
 }
 
 function timeoutFor(size: number): number {
