@@ -45,7 +45,8 @@ describe('a worker that stood still between intent and request', () => {
     });
     suspended = child;
     child.on('message', (message) => void said.push(message as string));
-    await harness.push('knowhere', 'parse', { input: urlInput(), poll: quickPoll }, { jobId: 'asleep' });
+    const poll = { ...quickPoll, deadlineMs: 90_000 };
+    await harness.push('knowhere', 'parse', { input: urlInput(), poll }, { jobId: 'asleep' });
     await until(() => said.includes('intended'), 30_000);
     await harness.startWorkers();
     const event = await harness.event('asleep', 40_000);
