@@ -48,6 +48,8 @@ export interface AccountState {
   passes: Partial<Record<Scope, Pass>>;
   /** Until when the vendor asked for quiet, epoch ms, per scope. */
   throttledUntil: Partial<Record<string, number>>;
+  /** Until when the vendor's own words forbid a request, epoch ms, per scope; a throttle of our own can last longer. */
+  forbiddenUntil: Partial<Record<string, number>>;
 }
 
 /**
@@ -70,7 +72,7 @@ export class AccountBoard {
     const states = new Map<string, AccountState>();
     for (const [field, value] of Object.entries(fields)) {
       const [name = '', fact = ''] = field.split('|');
-      const state = states.get(name) ?? { holds: {}, passes: {}, throttledUntil: {} };
+      const state = states.get(name) ?? { holds: {}, passes: {}, throttledUntil: {}, forbiddenUntil: {} };
       states.set(name, state);
       const part = heldParts.find((one) => fact === holdFact(one));
       const passed = scopes.find((one) => fact === passFact(one));
@@ -81,7 +83,8 @@ export class AccountBoard {
         const pass = parse<Pass>(value, ({ at }) => at);
         if (pass !== undefined) state.passes[passed] = pass;
       } else if (Number.isFinite(Number(value))) {
-        state.throttledUntil[fact] = Number(value);
+        if (fact.startsWith(hintFact(''))) state.forbiddenUntil[fact.slice(hintFact('').length)] = Number(value);
+        else state.throttledUntil[fact] = Number(value);
       }
     }
     return states;
@@ -106,6 +109,11 @@ export class AccountBoard {
 
   async throttle(name: string, scope: string, until: number): Promise<void> {
     await this.#redis.hset(this.#key, `${name}|${scope}`, String(until));
+  }
+
+  /** The vendor itself forbids requests of this scope until then. */
+  async forbid(name: string, scope: string, until: number): Promise<void> {
+    await this.#redis.hset(this.#key, `${name}|${hintFact(scope)}`, String(until));
   }
 
   /**
@@ -149,6 +157,10 @@ const heldParts = ['account', ...scopes] as const satisfies readonly HeldPart[];
 
 function holdFact(part: HeldPart): string {
   return part === 'account' ? 'hold' : `hold-${part}`;
+}
+
+function hintFact(scope: string): string {
+  return `hint-${scope}`;
 }
 
 function passFact(scope: Scope): string {

@@ -13,7 +13,13 @@ import type { AccountBoard, AccountState, HeldPart, Hold, HoldOrigin, Pass } fro
 export type Admission =
   | { admitted: true; scope: Scope; /** Names the probe that this is. */ probe?: string }
   /** Come back then; nothing was sent and no slot is held meanwhile. */
-  | { admitted: false; until: number; why: ErrorInfo };
+  | {
+      admitted: false;
+      until: number;
+      why: ErrorInfo;
+      /** The vendor's own hint forbids the request; what only we hold back may be waited for. */
+      forbiddenByHint?: true;
+    };
 
 /** On whose behalf a request is sent. */
 export interface Asker {
@@ -65,6 +71,8 @@ const togetherMs = 6_000;
 const longestTogetherMs = 60_000;
 const maxRefusals = 10_000;
 const workerName = `${hostname()}/${process.pid}`;
+/** No hint is believed beyond this, ms. */
+const longestHintMs = 3_600_000;
 const unthrottled = Number.POSITIVE_INFINITY;
 
 /**
@@ -85,7 +93,7 @@ export class AccountGate {
   readonly #name: string;
   readonly #clock: Clock;
   readonly #logger: Logger;
-  #state: AccountState = { holds: {}, passes: {}, throttledUntil: {} };
+  #state: AccountState = noState();
   #readAt = Number.NEGATIVE_INFINITY;
   #reading: Promise<void> | undefined;
   readonly #failuresInARow: Record<Scope, number> = { submit: 0, status: 0 };
@@ -115,7 +123,9 @@ export class AccountGate {
     if (throttledUntil > now) {
       const wait = describeDuration(throttledUntil - now);
       const why = { code: 'vendor_throttled', message: `the vendor asked for ${wait} of quiet` };
-      return { admitted: false, until: now + floorHint(throttledUntil - now, this.#clock.random()), why };
+      const until = now + floorHint(throttledUntil - now, this.#clock.random());
+      const isForbidden = (this.#state.forbiddenUntil[scope] ?? 0) > now;
+      return { admitted: false, until, why, ...(isForbidden ? { forbiddenByHint: true } : {}) };
     }
     const hold = this.#holdOn(scope);
     if (hold !== undefined) {
@@ -164,6 +174,7 @@ export class AccountGate {
     if (error instanceof VendorThrottledError) {
       // A probe that is throttled was let in: the account works again.
       if (isProbe) await this.#release(scope, request);
+      if (error.retryAfterMs !== undefined) await this.#forbid(scope, error.retryAfterMs);
       await this.#throttle(scope, error.retryAfterMs ?? backoffMs(3, this.#clock.random()), error);
     } else if (error instanceof AccountHeldError) {
       settled = await this.#onRefused(scope, request, error);
@@ -199,7 +210,10 @@ export class AccountGate {
     if (report.remaining > 0 || report.resetMs <= 0) return;
     const scopes: Scope[] = report.scope === undefined ? ['submit', 'status'] : [report.scope];
     const error = new Error('the budget of this window is used up');
-    for (const scope of scopes) await this.#throttle(scope, report.resetMs, error);
+    for (const scope of scopes) {
+      await this.#forbid(scope, report.resetMs);
+      await this.#throttle(scope, report.resetMs, error);
+    }
   }
 
   #enter(admission: Admission & { admitted: true }, request: UnderWay): Admission {
@@ -223,7 +237,7 @@ export class AccountGate {
   async #throttle(scope: Scope, waitMs: number, error: Error): Promise<void> {
     const now = this.#clock.now();
     this.#window[scope] = 1;
-    const until = now + Math.min(waitMs, 3_600_000);
+    const until = now + Math.min(waitMs, longestHintMs);
     if (until <= (this.#state.throttledUntil[scope] ?? 0)) return;
     this.#state.throttledUntil[scope] = until;
     this.#logger.warn(
@@ -231,6 +245,14 @@ export class AccountGate {
       'account throttled',
     );
     await this.#board.throttle(this.#name, scope, until);
+  }
+
+  /** Notes beside the throttle that it is the vendor's own. */
+  async #forbid(scope: Scope, waitMs: number): Promise<void> {
+    const until = this.#clock.now() + Math.min(waitMs, longestHintMs);
+    if (until <= (this.#state.forbiddenUntil[scope] ?? 0)) return;
+    this.#state.forbiddenUntil[scope] = until;
+    await this.#board.forbid(this.#name, scope, until);
   }
 
   /** A refusal that may be about the account, or about this one request. */
@@ -423,7 +445,7 @@ export class AccountGate {
 
   async #read(): Promise<void> {
     const states = await this.#board.readAll();
-    this.#state = states.get(this.#name) ?? { holds: {}, passes: {}, throttledUntil: {} };
+    this.#state = states.get(this.#name) ?? noState();
     this.#readAt = this.#clock.now();
     await this.#sharePasses();
   }
@@ -443,6 +465,10 @@ function wasRefusedIn(hold: Hold, refused: Refusals | undefined): boolean {
 
 function keyOf({ submission, vendorJob }: Pick<Asker, 'submission' | 'vendorJob'>): string {
   return submission ?? vendorJob ?? '';
+}
+
+function noState(): AccountState {
+  return { holds: {}, passes: {}, throttledUntil: {}, forbiddenUntil: {} };
 }
 
 function holdCode(hold: Hold): string {

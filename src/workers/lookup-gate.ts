@@ -10,7 +10,7 @@ export type Look =
   | { kind: 'missing'; message: string }
   | { kind: 'failed'; error: unknown }
   /** Nothing was asked: the account is throttled or held. */
-  | { kind: 'not-admitted'; until: number; why: ErrorInfo };
+  | { kind: 'not-admitted'; until: number; why: ErrorInfo; /** By the vendor's own hint. */ forbiddenByHint?: true };
 
 interface Waiting {
   job: LookupJob;
@@ -221,7 +221,10 @@ export class LookupGate<Account> {
     try {
       const [only] = jobs.length === 1 ? jobs : [];
       const admission = await this.#gate.admit('status', only === undefined ? {} : { vendorJob: only.id });
-      if (!admission.admitted) return { kind: 'not-admitted', until: admission.until, why: admission.why };
+      if (!admission.admitted) {
+        const { admitted: _, ...refusal } = admission;
+        return { kind: 'not-admitted', ...refusal };
+      }
       let answer: Answer;
       try {
         const reports = await this.#lookup.look(jobs, { ...this.#context, now: this.#now() });

@@ -1,6 +1,6 @@
 import { Redis } from 'ioredis';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { AccountHeldError, VendorUnavailableError } from '../../src/core/errors.ts';
+import { AccountHeldError, VendorThrottledError, VendorUnavailableError } from '../../src/core/errors.ts';
 import type { Refusals } from '../../src/core/submission.ts';
 import type { Clock } from '../../src/ports/clock.ts';
 import { silentLogger } from '../../src/ports/logger.ts';
@@ -270,5 +270,31 @@ describe('a scope that is held because of a refusal', () => {
     clock.at += 1_000;
     expect(await look('foreign', forbidden())).toMatchObject({ isOwnFault: true });
     expect(await holds()).toEqual({});
+  });
+});
+
+describe('a throttled account', () => {
+  const refuseLook = async (retryAfterMs?: number): Promise<void> => {
+    const gate = worker();
+    const hint = retryAfterMs === undefined ? {} : { retryAfterMs };
+    await gate.settle(await enter(gate, 'status'), new VendorThrottledError('HTTP 429', hint));
+  };
+
+  it('says to all workers whether it is the vendor that forbids the request', async () => {
+    await refuseLook(60_000);
+    expect(await worker().admit('status')).toMatchObject({ admitted: false, forbiddenByHint: true });
+    expect(await worker().admit('submit')).toMatchObject({ admitted: true });
+  });
+
+  it('by a 429 without a hint is held back by us alone', async () => {
+    await refuseLook();
+    const admission = await worker().admit('status');
+    expect(admission.admitted).toBe(false);
+    expect(admission).not.toHaveProperty('forbiddenByHint');
+  });
+
+  it('is forbidden by a budget that the vendor says is used up', async () => {
+    await worker().onLimits({ scope: 'status', remaining: 0, resetMs: 5_000 });
+    expect(await worker().admit('status')).toMatchObject({ forbiddenByHint: true });
   });
 });
