@@ -44,6 +44,21 @@ export function canBeOwnFault(error: unknown): error is AccountHeldError {
  */
 export type LookupDecision = 'gone' | 'hold' | 'throttle' | 'backoff';
 
+/**
+ * What a look-up at the deadline came to.
+ * - answered: the vendor said something, or a fault of our own will not go away by waiting; the submission ends
+ * - forbidden: the vendor's own hint rules another look-up out; the submission ends without one
+ * - unanswered: the vendor could not be asked; it is asked again, for as long as the deadline once more
+ */
+export type LastLook = 'answered' | 'forbidden' | 'unanswered';
+
+export function judgeLastLook(error: unknown): LastLook {
+  if (error instanceof AccountHeldError) return 'unanswered';
+  if (error instanceof VendorThrottledError || error instanceof VendorUnavailableError)
+    return (error.retryAfterMs ?? 0) > 0 ? 'forbidden' : 'unanswered';
+  return 'answered';
+}
+
 export function decideOnLookup(error: unknown): LookupDecision {
   if (error instanceof VendorRejectedError)
     return error.httpStatus === 404 || error.httpStatus === 410 ? 'gone' : 'backoff';

@@ -1,13 +1,18 @@
 import { overallProgress, type SubmissionState } from './submission.ts';
 
-/** A span of time as people say it: `850 ms`, `12.3 s`, `4 min 10 s`, `2 h 5 min`. */
+/** A span of time as people say it: `850 ms`, `12.3 s`, `4 min 10 s`, `24 h`. */
 export function describeDuration(ms: number): string {
   if (!Number.isFinite(ms)) return 'unknown time';
   if (ms < 0) return `-${describeDuration(-ms)}`;
   if (ms < 1_000) return `${Math.round(ms)} ms`;
   if (ms < 60_000) return `${(ms / 1_000).toFixed(1).replace(/\.0$/, '')} s`;
-  if (ms < 3_600_000) return `${Math.floor(ms / 60_000)} min ${Math.round((ms % 60_000) / 1_000)} s`;
-  return `${Math.floor(ms / 3_600_000)} h ${Math.round((ms % 3_600_000) / 60_000)} min`;
+  if (ms < 3_600_000) return inTwo(Math.round(ms / 1_000), 'min', 's');
+  return inTwo(Math.round(ms / 60_000), 'h', 'min');
+}
+
+function inTwo(count: number, unit: string, sixtieth: string): string {
+  const rest = count % 60;
+  return `${Math.floor(count / 60)} ${unit}${rest === 0 ? '' : ` ${rest} ${sixtieth}`}`;
 }
 
 /** A submission's state in words, for the board, the log and `jobferry status`: `polling: running, 42/100`. */

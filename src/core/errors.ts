@@ -22,6 +22,7 @@ export const errorCodes = {
   vendor_job_lost: 'The vendor no longer knows the job, past the grace period.',
   outcome_contradicted: 'The vendor says that the work is done, and the resource says otherwise.',
   deadline_exceeded: 'The deadline passed; the vendor may still be working.',
+  not_submitted_in_time: 'The vendor did not accept it within `submitWithinMs`; it was not sent, or surely not taken.',
   canceled: 'A caller canceled the submission.',
   job_removed: 'The job of the submission was removed from its queue by hand; the vendor may go on working.',
   file_unreadable: 'The file of a submission could not be read below JOBFERRY_FILES_DIR.',

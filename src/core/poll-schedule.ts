@@ -16,15 +16,18 @@ export interface PollOptions {
   factor: number;
   /** Ceiling for the wait between healthy look-ups, ms. */
   maxDelayMs: number;
-  /** How long after it was enqueued a submission may take, ms. */
+  /** How long the vendor's work may take, ms, counted from when it accepted the submission. */
   deadlineMs: number;
+  /** How long a submission may wait to be accepted, ms, counted from when it was enqueued and held back no more. */
+  submitWithinMs: number;
 }
 
 export interface ScheduleInput {
-  options: PollOptions;
+  options: Pick<PollOptions, 'initialDelayMs' | 'factor' | 'maxDelayMs'>;
   /** Look-ups made so far. */
   polls: number;
   now: number;
+  /** No wait is longer, epoch ms: a hint forbids a look-up, and time decides all the same. */
   deadlineAt: number;
   /** The vendor asked to wait this long, ms: a floor, which jitter only lengthens. */
   hintMs?: number | undefined;
@@ -33,17 +36,16 @@ export interface ScheduleInput {
 }
 
 /**
- * @returns the time of the next look-up, epoch ms: always finite, never before now, never after the deadline unless
- * a hint forbids an earlier one.
+ * @returns the time to come back, epoch ms: always finite, never before now, never after the deadline. Before the hint
+ * has passed there is no look-up, and at the deadline the submission ends without one.
  */
 export function nextPollAt(input: ScheduleInput): number {
   const { options, now, random } = input;
   const grown = options.initialDelayMs * options.factor ** Math.min(input.polls, 1_000);
   const ceiling = Math.max(options.maxDelayMs, leastDelayMs);
-  const delay = jitter(clamp(grown, leastDelayMs, ceiling), ceiling, random);
-  const beforeDeadline = Math.max(now, Math.min(now + delay, input.deadlineAt));
-  if (input.hintMs === undefined) return beforeDeadline;
-  return Math.max(beforeDeadline, now + floorHint(input.hintMs, random));
+  const own = jitter(clamp(grown, leastDelayMs, ceiling), ceiling, random);
+  const delay = input.hintMs === undefined ? own : Math.max(own, floorHint(input.hintMs, random));
+  return Math.max(now, Math.min(now + delay, input.deadlineAt));
 }
 
 /**

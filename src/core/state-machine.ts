@@ -26,8 +26,8 @@ export const transitions: Readonly<Record<Phase, Readonly<Partial<Record<Phase, 
     settled: 'can not be told, canceled',
   },
   accepted: {
-    polling: 'prepared',
-    settled: 'can never be prepared, canceled, deadline',
+    polling: 'prepared, or at the deadline for a last look-up',
+    settled: 'can never be prepared, canceled',
   },
   polling: {
     confirming: 'every vendor job is over',

@@ -128,7 +128,10 @@ export interface SubmissionState {
   use?: string;
   phase: Phase;
   enqueuedAt: number;
+  /** The end of the span that the submission is in, epoch ms; see core/deadline.ts. */
   deadlineAt: number;
+  /** When the vendor had accepted the whole of the first stage; null before, missing in records of older versions. */
+  acceptedAt?: number | null;
   /** The operation's stage; the first has none. */
   stage?: string;
   /** Index of the request to make next where one submit takes several; the first has none. */
@@ -166,7 +169,7 @@ export interface SubmissionState {
   settled?: Settlement;
 }
 
-/** The record of a submission that was just taken from its queue. */
+/** The record of a submission that was just taken from its queue. @param deadlineAt - when it must be accepted */
 export function receive(id: string, use: string | undefined, enqueuedAt: number, deadlineAt: number): SubmissionState {
   return {
     v: 1,
@@ -175,6 +178,7 @@ export function receive(id: string, use: string | undefined, enqueuedAt: number,
     phase: 'received',
     enqueuedAt,
     deadlineAt,
+    acceptedAt: null,
     jobs: [],
     polls: 0,
   };

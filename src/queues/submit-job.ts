@@ -26,7 +26,17 @@ export const pollOverrides = z
       .int()
       .min(1)
       .max(maxTimerMs)
-      .describe('How long the submission may take from when it was enqueued, ms; then it ends as `expired`.'),
+      .describe(
+        'How long the vendor’s work may take, ms, from when it accepted the submission; then it ends as `expired`. Waiting to be sent does not count.',
+      ),
+    submitWithinMs: z
+      .number()
+      .int()
+      .min(1)
+      .max(maxTimerMs)
+      .describe(
+        'How long the submission may wait before the vendor has accepted it, ms, from when it was enqueued; then it ends as `expired`, unsent. Too low expires what an outage or a long queue holds up.',
+      ),
   })
   .partial()
   .superRefine((poll, context) => {

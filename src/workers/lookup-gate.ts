@@ -1,4 +1,5 @@
 import { VendorRejectedError, VendorUnavailableError } from '../core/errors.ts';
+import { toSafeErrorInfo } from '../core/safe-error.ts';
 import type { Lookup, LookupContext, LookupJob, VendorReport } from '../ports/vendor-adapter.ts';
 import type { AccountGate } from './account-gate.ts';
 import type { ErrorInfo } from '../core/submission.ts';
@@ -9,7 +10,7 @@ export type Look =
   /** The vendor answered and did not mention it, or says that it does not know it. */
   | { kind: 'missing'; message: string }
   | { kind: 'failed'; error: unknown }
-  /** Nothing was asked: the account is throttled or held. */
+  /** Nothing was asked: the account is throttled or held, or Redis failed. */
   | { kind: 'not-admitted'; until: number; why: ErrorInfo; /** By the vendor's own hint. */ forbiddenByHint?: true };
 
 interface Waiting {
@@ -236,8 +237,8 @@ export class LookupGate<Account> {
       await this.#gate.settle(admission, answer.kind === 'failed' ? answer.error : undefined);
       return answer;
     } catch (error) {
-      // Redis, not the vendor.
-      return { kind: 'failed', error };
+      // Redis, not the vendor: nothing was asked.
+      return { kind: 'not-admitted', until: this.#now() + 1_000, why: toSafeErrorInfo(error) };
     } finally {
       this.#returnSlot();
     }

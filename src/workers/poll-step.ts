@@ -1,4 +1,5 @@
-import { decideOnLookup } from '../core/decide.ts';
+import { describeSpan, lastAnswerBy, nextBound } from '../core/deadline.ts';
+import { decideOnLookup, judgeLastLook, type LastLook } from '../core/decide.ts';
 import { describeDuration, describeState } from '../core/describe.ts';
 import { AccountHeldError, StepFailedError, VendorThrottledError, VendorUnavailableError } from '../core/errors.ts';
 import { backoffMs, clamp, floorHint, nextPollAt } from '../core/poll-schedule.ts';
@@ -20,7 +21,8 @@ const confirmRetryMs = 2_000;
  *
  *   polling ──some are not over──► polling, later
  *      │    ──all are over──► confirming
- *      └────deadline passed──► one last look-up ──► settled as expired
+ *      └────deadline passed──► one last look-up ──answered, or forbidden by the vendor's hint──► settled as expired
+ *                                    └──the vendor can not be asked──► polling, for as long as the deadline once more
  */
 export async function pollStep(turn: Turn): Promise<Move | undefined> {
   const { state, request } = turn;
@@ -33,16 +35,14 @@ export async function pollStep(turn: Turn): Promise<Move | undefined> {
   const isLast = now >= state.deadlineAt;
   if (state.notBefore !== undefined && state.notBefore > now) {
     // Not even for the last look-up: the vendor's word stands.
-    return isLast ? expire(turn) : { kind: 'again', at: Math.min(state.notBefore, state.deadlineAt) };
+    return isLast ? expire(turn, 'forbidden') : { kind: 'again', at: Math.min(state.notBefore, state.deadlineAt) };
   }
 
   const looks = await Promise.all(open.map(async (job) => [job, await lookAt(turn, job)] as const));
   const asked = looks.filter(([, look]) => look.kind !== 'not-admitted');
   if (asked.length === 0) {
     const refusals = looks.flatMap(([, look]) => (look.kind === 'not-admitted' ? [look] : []));
-    const [first] = refusals;
-    if (isLast || first === undefined) return expire(turn);
-    return turn.wait(Math.max(...refusals.map((look) => look.until)), first.why);
+    return waitForAccount(turn, refusals);
   }
   await turn.engine.checkpoint('looked-up');
   state.polls += 1;
@@ -52,8 +52,13 @@ export async function pollStep(turn: Turn): Promise<Move | undefined> {
     enter(state, 'confirming');
     return undefined;
   }
-  if (isLast) return expire(turn);
-  return nextLook(turn, asked, trouble);
+  if (isLast) {
+    const last = combine(looks.filter(([job]) => !isOver(job)).map(([, look]) => judge(look)));
+    if (trouble !== undefined) state.lastError = toSafeErrorInfo(trouble);
+    if (last !== 'unanswered' || now >= lastAnswerBy(state)) return expire(turn, last);
+  }
+  // Where the deadline passed during this look, the last one follows at once.
+  return nextLook(turn, asked, trouble, isLast ? lastAnswerBy(state) : state.deadlineAt);
 
   function lookAt({ request: { account } }: Turn, job: VendorJob): Promise<Look> {
     const gate = account.lookups.get(job.kind);
@@ -89,6 +94,38 @@ export async function pollStep(turn: Turn): Promise<Move | undefined> {
   }
 }
 
+type Refusal = Pick<Extract<Look, { kind: 'not-admitted' }>, 'until' | 'why' | 'forbiddenByHint'>;
+
+/** Nothing could be asked. */
+async function waitForAccount(turn: Turn, refusals: readonly Refusal[]): Promise<Move> {
+  const now = turn.now();
+  const { state } = turn;
+  const [first] = refusals;
+  if (first === undefined) throw new Error('no vendor job to wait for');
+  const move = turn.wait(Math.max(...refusals.map((refusal) => refusal.until)), first.why);
+  if (now < state.deadlineAt) return move;
+  const last = combine(refusals.map((refusal) => (refusal.forbiddenByHint === true ? 'forbidden' : 'unanswered')));
+  return last === 'unanswered' && now < lastAnswerBy(state) ? move : expire(turn, last);
+}
+
+function judge(look: Look): LastLook {
+  switch (look.kind) {
+    case 'report':
+    case 'missing':
+      return 'answered';
+    case 'failed':
+      return judgeLastLook(look.error);
+    case 'not-admitted':
+      return look.forbiddenByHint === true ? 'forbidden' : 'unanswered';
+  }
+}
+
+/** The submission may end once there is nothing left to wait for. */
+function combine(looks: readonly LastLook[]): LastLook {
+  if (looks.includes('unanswered')) return 'unanswered';
+  return looks.includes('forbidden') ? 'forbidden' : 'answered';
+}
+
 /** Notes a report on a vendor job. A terminal status is kept for good. */
 function applyReport(job: VendorJob, report: VendorReport): void {
   delete job.missingSince;
@@ -121,7 +158,12 @@ function applyReport(job: VendorJob, report: VendorReport): void {
 }
 
 /** When to look again, and the line that says so. */
-function nextLook(turn: Turn, asked: readonly (readonly [VendorJob, Look])[], failure: unknown): Move {
+function nextLook(
+  turn: Turn,
+  asked: readonly (readonly [VendorJob, Look])[],
+  failure: unknown,
+  notLaterThan: number,
+): Move {
   const { state, request } = turn;
   const now = turn.now();
   const notices = tellNotices(turn, asked);
@@ -130,7 +172,7 @@ function nextLook(turn: Turn, asked: readonly (readonly [VendorJob, Look])[], fa
     options: request.poll,
     polls: state.polls - (state.earlierPolls ?? 0),
     now,
-    deadlineAt: state.deadlineAt,
+    deadlineAt: notLaterThan,
     hintMs,
     random: turn.random(),
   });
@@ -146,10 +188,10 @@ function nextLook(turn: Turn, asked: readonly (readonly [VendorJob, Look])[], fa
     const decision = decideOnLookup(failure);
     if (decision === 'hold' || decision === 'throttle') {
       // No attempt is spent: the account decides when.
-      at = Math.max(at, Math.min(turn.retryAt('status'), state.deadlineAt));
+      at = Math.max(at, Math.min(turn.retryAt('status'), notLaterThan));
     } else {
       state.failures = (state.failures ?? 0) + 1;
-      at = Math.max(at, Math.min(now + backoffMs(state.failures, turn.random()), state.deadlineAt));
+      at = Math.max(at, Math.min(now + backoffMs(state.failures, turn.random()), notLaterThan));
     }
     turn.logger.warn({ errorCode: info.code, error: info.message, polls: state.polls }, 'look-up failed');
   }
@@ -192,11 +234,20 @@ function longestHint(asked: readonly (readonly [VendorJob, Look])[], failure: un
   return hints.length === 0 ? undefined : Math.max(...hints);
 }
 
-async function expire(turn: Turn): Promise<Move> {
-  const cause = turn.state.lastError;
+async function expire(turn: Turn, last: LastLook): Promise<Move> {
+  const { state } = turn;
+  const cause = state.lastError;
+  const why = {
+    answered: '',
+    forbidden: ', and the vendor asked not to be asked then',
+    unanswered: `, and the vendor could not be asked for another ${describeDuration(lastAnswerBy(state) - state.deadlineAt)}`,
+  }[last];
+  const [what, rest] = state.jobs.every(isOver)
+    ? ['the outcome was not confirmed', '']
+    : ['not over', '; the vendor may still be working'];
   return turn.settle('expired', {
     code: 'deadline_exceeded',
-    message: `not over ${describeDuration(turn.state.deadlineAt - turn.state.enqueuedAt)} after it was enqueued; the vendor may still be working`,
+    message: `${what} ${describeSpan(state)}${why}${rest}`,
     ...(cause === undefined ? {} : { details: { lastError: { code: cause.code, message: cause.message } } }),
   });
 }
@@ -207,16 +258,20 @@ async function expire(turn: Turn): Promise<Move> {
  *   confirming ──confirmed──► settled
  *        ├──not yet──► confirming, later
  *        ├──contradicted past its grace──► settled as failed
- *        └──next stage──► received
+ *        ├──next stage──► received
+ *        └──deadline passed──► as in `polling`
  */
 export async function confirmStep(turn: Turn): Promise<Move | undefined> {
   const { state, request } = turn;
   const { operation, account } = request;
   if (operation.confirm === undefined) return turn.settleByJobs();
-  const admission = await account.gate.admit('status', { submission: state.id });
-  if (!admission.admitted) {
-    return turn.now() >= state.deadlineAt ? expire(turn) : turn.wait(admission.until, admission.why);
+  if (state.notBefore !== undefined && state.notBefore > turn.now()) {
+    if (turn.now() >= state.deadlineAt) return expire(turn, 'forbidden');
+    return { kind: 'again', at: Math.min(state.notBefore, state.deadlineAt) };
   }
+  const admission = await account.gate.admit('status', { submission: state.id });
+  if (!admission.admitted) return waitForAccount(turn, [admission]);
+  delete state.notBefore;
   state.confirmingSince ??= turn.now();
   let reply: ConfirmReply;
   let isAsked = false;
@@ -284,17 +339,20 @@ async function onConfirmError(turn: Turn, error: unknown): Promise<Move> {
   state.lastError = info;
   turn.logger.warn({ errorCode: info.code, error: info.message }, 'outcome could not be confirmed yet');
   const decision = decideOnLookup(error);
-  if (turn.now() >= state.deadlineAt) return expire(turn);
+  const now = turn.now();
+  const last = judgeLastLook(error);
+  if (now >= state.deadlineAt && (last !== 'unanswered' || now >= lastAnswerBy(state))) return expire(turn, last);
   if (decision === 'hold' || decision === 'throttle') return turn.wait(turn.retryAt('status'), info);
   state.failures = (state.failures ?? 0) + 1;
   const hint = error instanceof VendorUnavailableError ? error.retryAfterMs : undefined;
+  if (hint !== undefined) state.notBefore = now + Math.ceil(clamp(hint, 0, 3_600_000));
   const wait = Math.max(
     backoffMs(state.failures, turn.random()),
     hint === undefined ? 0 : floorHint(hint, turn.random()),
   );
   return {
     kind: 'again',
-    at: Math.min(turn.now() + wait, state.deadlineAt),
+    at: Math.min(now + wait, nextBound(state, now)),
     line: `not confirmed at ${turn.elapsed()}: ${info.message}; again in ${describeDuration(wait)}`,
   };
 }
@@ -302,7 +360,7 @@ async function onConfirmError(turn: Turn, error: unknown): Promise<Move> {
 async function confirmLater(turn: Turn, reason: string, afterMs: number | undefined): Promise<Move> {
   const { state } = turn;
   const now = turn.now();
-  if (now >= state.deadlineAt) return expire(turn);
+  if (now >= state.deadlineAt) return expire(turn, 'answered');
   const wait = clamp(afterMs ?? confirmRetryMs, 250, turn.request.poll.maxDelayMs);
   const at = Math.min(now + wait * (1 + 0.1 * turn.random()), state.deadlineAt);
   return {

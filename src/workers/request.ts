@@ -15,11 +15,15 @@ export interface SubmissionRequest {
 export type ReadRequest =
   { ok: true; request: SubmissionRequest; reply: SalvagedJob } | { ok: false; faults: Fault[]; reply: SalvagedJob };
 
+/** How a submission is polled that cannot be processed for now: its deadline counts all the same. */
+export type Unreadable = Extract<ReadRequest, { ok: false }> & { poll: PollOptions };
+
 export const defaultPoll: PollOptions = {
   initialDelayMs: 2_000,
   factor: 1.5,
   maxDelayMs: 30_000,
   deadlineMs: 1_800_000,
+  submitWithinMs: 86_400_000,
 };
 
 /**
@@ -83,7 +87,7 @@ export function mergePoll(
   const merged = { ...defaultPoll };
   for (const source of sources) {
     if (source === undefined) continue;
-    for (const key of ['initialDelayMs', 'factor', 'maxDelayMs', 'deadlineMs'] as const) {
+    for (const key of ['initialDelayMs', 'factor', 'maxDelayMs', 'deadlineMs', 'submitWithinMs'] as const) {
       const value = source[key];
       if (value !== undefined) merged[key] = value;
     }
@@ -103,7 +107,7 @@ export function rereadRequest(
   vendor: VendorRuntime,
   operationName: string,
   data: unknown,
-): ReadRequest {
+): Extract<ReadRequest, { ok: true }> | Unreadable {
   const reply = salvage(data, engine.vendorNames);
   const operation = findOperation(vendor.adapter, operationName);
   const account = vendor.accounts.get(reply.account);
@@ -112,15 +116,12 @@ export function rereadRequest(
     faults.push({ path: 'name', message: `${quote(operationName)} is not offered by this version` });
   if (account === undefined)
     faults.push({ path: 'account', message: `${quote(reply.account)} is no longer configured` });
-  if (operation === undefined || account === undefined) return { ok: false, faults, reply };
-  const { input: given, poll } = data as { input?: unknown; poll?: SubmissionRequest['poll'] };
+  const { input: given, poll: own } = (data ?? {}) as { input?: unknown; poll?: SubmissionRequest['poll'] };
+  const poll = mergePoll(operation?.poll, account?.poll, own);
+  if (operation === undefined || account === undefined) return { ok: false, faults, reply, poll };
   const parsed = parseForeign(operation.input, given);
   const input: unknown = parsed.success ? parsed.data : given;
-  return {
-    ok: true,
-    request: { operation, input, account, poll: mergePoll(operation.poll, account.poll, poll) },
-    reply,
-  };
+  return { ok: true, request: { operation, input, account, poll }, reply };
 }
 
 function hasNoFaultAt(faults: readonly Fault[], path: string): boolean {

@@ -1,6 +1,7 @@
 import { DelayedError, UnrecoverableError, WaitingChildrenError, type Job, type Queue } from 'bullmq';
 import { buildCompletionEvent, completionData, type CompletionEvent } from '../core/completion-event.ts';
-import { InvalidSubmissionError, toErrorInfo } from '../core/errors.ts';
+import { acceptBy, describeSpan, isAccepted, lastAnswerBy, nextBound, renewDeadline } from '../core/deadline.ts';
+import { InvalidSubmissionError, toErrorInfo, type ErrorCode } from '../core/errors.ts';
 import { clip, type Fault } from '../core/json.ts';
 import { backoffMs, clamp, maxTimerMs } from '../core/poll-schedule.ts';
 import { redactText } from '../core/redact.ts';
@@ -206,10 +207,9 @@ export class StageWorker {
     let state = stored;
     if (state === undefined) {
       const enqueuedAt = readEnqueuedAt(hash['timestamp'], now);
-      const holdBackMs = clamp(Number(job.opts.delay ?? 0), 0, maxTimerMs);
-      const deadlineMs = fresh?.ok === true ? fresh.request.poll.deadlineMs : 0;
+      const end = fresh?.ok === true ? acceptBy(enqueuedAt, holdBackMs(job), fresh.request.poll) : enqueuedAt;
       const id = submissionIdOf(this.vendorName, jobId, job.opts);
-      state = receive(id, this.#nameUse(), enqueuedAt, enqueuedAt + holdBackMs + deadlineMs);
+      state = receive(id, this.#nameUse(), enqueuedAt, end);
     } else if (state.settled === undefined) {
       // A record of the version before has none.
       state.use ??= this.#nameUse();
@@ -228,12 +228,16 @@ export class StageWorker {
       return { result: await this.#refuse(taken, state, fresh.faults, fresh.reply) };
     }
     const again = fresh ?? rereadRequest(this.#engine, this.#vendor, job.name, parseJson(requestTextOf(hash)));
+    if (stored !== undefined) {
+      renewDeadline(state, this.stage === 'submit' ? holdBackMs(job) : 0, again.ok ? again.request.poll : again.poll);
+    }
     if (!again.ok) {
       // It was accepted once, so the configuration changed since. It waits for the configuration, not for an end.
       const error = new InvalidSubmissionError(again.faults).toInfo();
-      if (now >= state.deadlineAt) return { result: await this.#expireUnreadable(taken, state, again.reply, error) };
+      const isOver = state.settled !== undefined || now >= lastAnswerBy(state);
+      if (isOver) return { result: await this.#endUnreadable(taken, state, again.reply, error) };
       state.lastError = error;
-      const at = Math.min(now + 15_000, state.deadlineAt);
+      const at = Math.min(now + 15_000, nextBound(state, now));
       return this.#delay(job, token, { at, state, line: error.message });
     }
     return new Turn({
@@ -407,17 +411,21 @@ export class StageWorker {
     return this.#settleWithoutTurn(taken, state, reply, 'rejected', new InvalidSubmissionError(faults).toInfo());
   }
 
-  async #expireUnreadable(
+  /** Its account or operation did not come back in time. */
+  async #endUnreadable(
     taken: TakenJob,
     state: SubmissionState,
     reply: SalvagedJob,
     cause: ErrorInfo,
   ): Promise<unknown> {
-    const error = {
-      code: 'deadline_exceeded',
-      message: `the deadline passed while it could not be processed: ${cause.message}`,
-    };
-    return this.#settleWithoutTurn(taken, state, reply, 'expired', error);
+    const why = `${describeSpan(state)}, and it could not be processed: ${cause.message}`;
+    const end = (outcome: 'expired' | 'unconfirmed', code: ErrorCode, message: string): Promise<unknown> =>
+      this.#settleWithoutTurn(taken, state, reply, outcome, { code, message });
+    if (isAccepted(state)) return end('expired', 'deadline_exceeded', `not over ${why}`);
+    const isInDoubt = state.phase !== 'received' || state.doubts !== undefined;
+    return isInDoubt
+      ? end('unconfirmed', 'submit_ambiguous', `it is not known whether the vendor took the submit ${why}`)
+      : end('expired', 'not_submitted_in_time', `not accepted within ${why}`);
   }
 
   async #settleWithoutTurn(
@@ -557,6 +565,11 @@ function isEndInBullmq(error: unknown): boolean {
 async function toldByPollJob(job: Job): Promise<CompletionEvent['data'] | undefined> {
   const values = Object.values(await job.getChildrenValues());
   return values.map((value) => completionData.safeParse(value).data).find((data) => data !== undefined);
+}
+
+/** For how long its producer asked BullMQ to hold the job back, ms. */
+function holdBackMs(job: Job): number {
+  return clamp(Number(job.opts.delay ?? 0), 0, maxTimerMs);
 }
 
 function isLockLost(error: unknown): boolean {

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { canBeOwnFault, decideOnLookup, decideOnSubmit } from '../core/decide.ts';
+import { describeSpan, noteAcceptance } from '../core/deadline.ts';
 import { describeDuration } from '../core/describe.ts';
 import { StepFailedError, VendorThrottledError, VendorUnavailableError } from '../core/errors.ts';
 import { backoffMs, floorHint, nextPollAt } from '../core/poll-schedule.ts';
@@ -237,7 +238,7 @@ async function onSubmitError(turn: Turn, error: unknown, settled: Settled): Prom
   }
 }
 
-/** Nothing was created; try again with backoff, no limit but the deadline. */
+/** Nothing was created; try again with backoff, no limit but `deadlineAt`. */
 function retryLater(turn: Turn, error: unknown, what: string): Move {
   const info = toSafeErrorInfo(error);
   turn.state.failures = (turn.state.failures ?? 0) + 1;
@@ -256,8 +257,7 @@ async function reconcile(turn: Turn): Promise<Move | undefined> {
   const isLast = turn.now() >= state.deadlineAt;
   const move = await reconcileOnce(turn);
   if (!isLast || move?.kind !== 'again') return move;
-  const allowed = describeDuration(state.deadlineAt - state.enqueuedAt);
-  return settleUnconfirmed(turn, `the deadline of ${allowed} passed before it could be found out`);
+  return settleUnconfirmed(turn, `it could not be found out within ${describeSpan(state)}`);
 }
 
 async function reconcileOnce(turn: Turn): Promise<Move | undefined> {
@@ -339,7 +339,7 @@ async function resend(turn: Turn, why: string): Promise<Move | undefined> {
   const { state, engine } = turn;
   const doubts = (state.doubts ?? 0) + 1;
   state.doubts = doubts;
-  // Where repeating has the same effect, an outage may last as long as the deadline allows.
+  // Where repeating has the same effect, an outage may last as long as the submission may wait to be accepted.
   const isSafe = safetyOf(turn) === 'safe';
   if (!isSafe && doubts >= engine.reconcile.maxAttempts)
     return unconfirmed(turn, `given up after ${doubts} submits of unknown fate`);
@@ -399,21 +399,26 @@ export async function settleUnconfirmed(turn: Turn, why: string): Promise<Move |
 }
 
 /**
- * A request that was refused, or whose fate can not be told, ends the submission only where it is all of it. Other
- * requests of the submission go on, and the event tells of both.
+ * A request that was refused, never made or whose fate can not be told ends the submission only where it is all of it.
+ * Other requests of the submission go on, and the event tells of both.
  */
-async function giveUp(turn: Turn, outcome: 'rejected' | 'unconfirmed', error: ErrorInfo): Promise<Move | undefined> {
+export async function giveUp(
+  turn: Turn,
+  outcome: 'rejected' | 'unconfirmed' | 'expired',
+  error: ErrorInfo,
+): Promise<Move | undefined> {
   const { state } = turn;
   const pieces = turn.request.operation.giveUp?.(turn.context(), error);
   const isLast = pieces?.more !== true;
-  // A refusal started nothing; what is unconfirmed may have, and no later look tells of it.
-  const isAll = outcome === 'rejected' ? state.jobs.length === 0 : pieces === undefined || (state.part ?? 0) === 0;
+  // What was refused or never made started nothing; what is unconfirmed may have, and no later look tells of it.
+  const isAll = outcome === 'unconfirmed' ? pieces === undefined || (state.part ?? 0) === 0 : state.jobs.length === 0;
   if (isLast && isAll) {
     if (state.jobs.length > 0) addJobs(turn, pieces?.jobs ?? []);
     return turn.settle(outcome, error);
   }
   const number = (state.part ?? 0) + 1;
-  const refused: VendorRef = { id: `request-${number}`, kind: '', status: 'failed', vendorStatus: 'refused', error };
+  const vendorStatus = outcome === 'expired' ? 'not sent' : 'refused';
+  const refused: VendorRef = { id: `request-${number}`, kind: '', status: 'failed', vendorStatus, error };
   return accept(turn, pieces ?? { jobs: [refused] }, `request ${number} ${outcome}: ${error.message}`);
 }
 
@@ -450,8 +455,11 @@ async function accept(turn: Turn, reply: SubmitReply, line?: string): Promise<Mo
   if (first?.error !== undefined && state.jobs.every((job) => job.kind === '')) {
     // Every request was given up, one by one: nothing is at work.
     const isUnclear = state.jobs.some((job) => job.error?.code === 'submit_ambiguous');
-    return turn.settle(isUnclear ? 'unconfirmed' : 'rejected', first.error);
+    if (isUnclear) return turn.settle('unconfirmed', first.error);
+    const unsent = state.jobs.find((job) => job.error?.code === 'not_submitted_in_time')?.error;
+    return unsent === undefined ? turn.settle('rejected', first.error) : turn.settle('expired', unsent);
   }
+  noteAcceptance(state, turn.now(), turn.request.poll);
   delete state.part;
   delete state.snapshot;
   if (turn.request.operation.prepare !== undefined) {

@@ -1,7 +1,8 @@
-import { describeDuration } from '../core/describe.ts';
+import { describeSpan, isAccepted } from '../core/deadline.ts';
+import { enter } from '../core/state-machine.ts';
 import { cancelStep } from './cancel-step.ts';
 import { confirmStep, pollStep } from './poll-step.ts';
-import { prepareStep, safetyOf, settleUnconfirmed, submitStep } from './submit-step.ts';
+import { giveUp, prepareStep, safetyOf, settleUnconfirmed, submitStep } from './submit-step.ts';
 import type { Move, Turn } from './turn.ts';
 
 /** A turn that advances this often without coming to a move is going in circles. */
@@ -45,24 +46,16 @@ async function step(turn: Turn): Promise<Move | undefined> {
   }
 }
 
-/** What ends a submission whatever it is at: a caller's cancel, and the deadline. */
+/** What ends a submission whatever it is at: a caller's cancel, and the end of the span that it is in. */
 async function endEarly(turn: Turn): Promise<Move | undefined> {
   const { state } = turn;
   if (state.cancelRequestedAt !== undefined) return cancelStep(turn);
   if (turn.now() < state.deadlineAt) return undefined;
-  const cause = state.lastError === undefined ? {} : { details: { lastError: { ...state.lastError } } };
-  const allowed = describeDuration(state.deadlineAt - state.enqueuedAt);
   switch (state.phase) {
     case 'received':
+      return endUnsent(turn);
     case 'accepted':
-      // Sent, and nobody knows what became of it: it was to be repeated.
-      if (state.phase === 'received' && state.doubts !== undefined && safetyOf(turn) === 'safe')
-        return settleUnconfirmed(turn, `the deadline of ${allowed} passed before the vendor answered`);
-      return turn.settle('expired', {
-        code: 'deadline_exceeded',
-        message: `${state.jobs.length === 0 ? 'not sent to the vendor' : 'not ready at the vendor'} within ${allowed}`,
-        ...cause,
-      });
+      return lookInsteadOfPreparing(turn);
     // These have one last try at the deadline.
     case 'intended':
     case 'reconciling':
@@ -75,4 +68,34 @@ async function endEarly(turn: Turn): Promise<Move | undefined> {
       return never;
     }
   }
+}
+
+/** The next request of the submission was not made, or surely not taken, and its time is over. */
+async function endUnsent(turn: Turn): Promise<Move | undefined> {
+  const { state } = turn;
+  const span = describeSpan(state);
+  // Sent, and the outcome is unknown: it was to be repeated.
+  if (state.doubts !== undefined && safetyOf(turn) === 'safe')
+    return settleUnconfirmed(turn, `the vendor did not answer within ${span}`);
+  const cause = state.lastError === undefined ? {} : { details: { lastError: { ...state.lastError } } };
+  const error = isAccepted(state)
+    ? { code: 'deadline_exceeded', message: `not over ${span}: what was to follow is not sent any more` }
+    : { code: 'not_submitted_in_time', message: `not accepted within ${span}` };
+  // Requests of this stage that were accepted go on without this one, and are looked up before the submission ends.
+  if ((state.part ?? 0) > 0) return giveUp(turn, 'expired', { ...error, ...cause });
+  return turn.settle('expired', { ...error, ...cause });
+}
+
+/** What could not be prepared may have been all the same: the vendor is asked, as for every other submission. */
+async function lookInsteadOfPreparing(turn: Turn): Promise<Move | undefined> {
+  const { state } = turn;
+  const { jobs } = state;
+  enter(state, 'polling');
+  if (turn.stage === 'poll') return undefined;
+  const line = `not prepared at ${turn.elapsed()}`;
+  // A caller may have its submit job kept, and what stays behind in it must not be the upload link.
+  state.jobs = jobs.map(({ extra: _link, ...job }) => job);
+  await turn.save();
+  state.jobs = jobs;
+  return { kind: 'hand-over', at: 0, line };
 }

@@ -1,3 +1,4 @@
+import { nextBound } from '../core/deadline.ts';
 import { describeDuration } from '../core/describe.ts';
 import {
   combineOutcomes,
@@ -193,10 +194,11 @@ export class Turn {
   /**
    * Waits for the account. The reason goes into the record, and into the log once, not at every return.
    */
-  wait(until: number, why: ErrorInfo, notLaterThan = this.state.deadlineAt): Move {
+  wait(until: number, why: ErrorInfo): Move {
     const isNews = this.state.lastError?.code !== why.code;
     this.state.lastError = why;
-    const at = Math.max(this.now(), Math.min(until, notLaterThan));
+    const now = this.now();
+    const at = Math.max(now, Math.min(until, nextBound(this.state, now)));
     return {
       kind: 'again',
       at,

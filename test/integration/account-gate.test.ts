@@ -277,7 +277,9 @@ describe('a throttled account', () => {
   const refuseLook = async (retryAfterMs?: number): Promise<void> => {
     const gate = worker();
     const hint = retryAfterMs === undefined ? {} : { retryAfterMs };
-    await gate.settle(await enter(gate, 'status'), new VendorThrottledError('HTTP 429', hint));
+    const admission = await gate.admit('status');
+    if (!admission.admitted) throw new Error('not admitted');
+    await gate.settle(admission, new VendorThrottledError('HTTP 429', hint));
   };
 
   it('says to all workers whether it is the vendor that forbids the request', async () => {

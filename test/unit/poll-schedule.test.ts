@@ -1,7 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import { backoffMs, clamp, floorHint, maxTimerMs, nextPollAt, type PollOptions } from '../../src/core/poll-schedule.ts';
+import { backoffMs, clamp, floorHint, maxTimerMs, nextPollAt } from '../../src/core/poll-schedule.ts';
 
-const options: PollOptions = { initialDelayMs: 2_000, factor: 1.5, maxDelayMs: 30_000, deadlineMs: 1_800_000 };
+const options = {
+  initialDelayMs: 2_000,
+  factor: 1.5,
+  maxDelayMs: 30_000,
+  deadlineMs: 1_800_000,
+  submitWithinMs: 86_400_000,
+};
 const base = { options, polls: 0, now: 1_000_000, deadlineAt: 100_000_000, random: 0 };
 
 /** A small generator with a seed, so that a failure can be repeated. */
@@ -48,7 +54,6 @@ describe('when to look next', () => {
           initialDelayMs: 1 + draw() * 1e6,
           factor: 1 + draw() * 9,
           maxDelayMs: 50 + draw() * 1e7,
-          deadlineMs: 1e6,
         },
         polls: Math.floor(draw() * 1e6),
         now: base.now,
