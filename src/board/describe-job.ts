@@ -51,7 +51,9 @@ function summarizeRecord(stored: StoredJob, record: SubmissionState, role: Queue
       ...vendorJobFacts(jobs),
       ...(handedOver ? {} : { polls }),
       ...(settled === undefined ? whenFact('next look', stored.dueAt, now) : whenFact('settled', settled.at, now)),
-      ...(settled === undefined && !handedOver ? whenFact('deadline', deadlineAt, now) : {}),
+      ...(settled === undefined && !handedOver
+        ? whenFact(record.acceptedAt === null ? 'accept by' : 'deadline', deadlineAt, now)
+        : {}),
       ...(settled === undefined ? whenFact('not before', record.notBefore, now) : {}),
       ...(error === undefined || error === null
         ? {}

@@ -56,7 +56,7 @@ export const configFile = z.strictObject({
     )
     .default({})
     .describe(
-      'What happens when nobody can tell whether the vendor took a submit, per operation: `settle` ends it as unconfirmed (the default), `wait` keeps it until somebody runs `jobferry resolve`, or its deadline.',
+      'What happens when nobody can tell whether the vendor took a submit, per operation: `settle` ends it as unconfirmed (the default), `wait` keeps it until somebody runs `jobferry resolve`, or until it may wait no longer (`submitWithinMs`).',
     ),
   reconcile: z
     .strictObject({

@@ -11,8 +11,8 @@ describe('a poll job whose submission ended before it was handed over', () => {
   it('goes by itself, and tells nobody anything', async () => {
     rig = await startKnowhere();
     const { harness } = rig;
-    // A deadline that has passed ends it at the submit stage. A worker that died in the hand-over left the poll job.
-    const data = { input: urlInput(), poll: { deadlineMs: 1 } };
+    // A wait that is over ends it at the submit stage. A worker that died in the hand-over left the poll job.
+    const data = { input: urlInput(), poll: { submitWithinMs: 1 } };
     await harness.push('knowhere', 'parse', data, { jobId: 'late' });
     expect((await harness.event('late')).data.outcome).toBe('expired');
     await harness.queue('knowhere.poll').add('parse', data, { jobId: 'late' });

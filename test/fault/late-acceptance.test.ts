@@ -15,8 +15,8 @@ describe('an acceptance that comes after the submission has ended', () => {
     rig = await startKnowhere();
     const { harness } = rig;
     const id = `late-${randomUUID().slice(0, 8)}`;
-    // What others make of a submit whose worker stands still; here its deadline ends it.
-    const data = { input: urlInput(), poll: { deadlineMs: 1 } };
+    // What others make of a submit whose worker stands still; here its wait to be accepted is over.
+    const data = { input: urlInput(), poll: { submitWithinMs: 1 } };
     await harness.push('knowhere', 'parse', data, { jobId: id });
     const told = await harness.event(id);
     // What that worker does when it goes on, with the vendor's answer in its hands.

@@ -100,13 +100,15 @@ describe('a deploy', () => {
     const { harness, ...vendor } = await start();
     const poll = { initialDelayMs: 1_000, maxDelayMs: 1_000 };
     await harness.push('knowhere', 'parse', pushed('waits', { ...poll, deadlineMs: 120_000 }), { jobId: 'waits' });
-    await harness.push('knowhere', 'parse', pushed('ends', { ...poll, deadlineMs: 6_000 }), { jobId: 'ends' });
+    await harness.push('knowhere', 'parse', pushed('ends', { ...poll, deadlineMs: 4_000 }), { jobId: 'ends' });
     await until(() => vendor.created().length === 2);
     await harness.stopWorkers();
     await harness.startWorkers(undefined, withoutAccounts(harness.config));
     const ended = await harness.event('ends', 20_000);
     expect(ended.data).toMatchObject({ outcome: 'expired', error: { code: 'deadline_exceeded' } });
+    expect(ended.data.error?.message).toContain('4 s after it was accepted, and it could not be processed');
     expect(ended.data.error?.message).toContain('no longer configured');
+    expect(ended.data.vendorJobs).toHaveLength(1);
     expect(harness.events).toHaveLength(1);
     await harness.stopWorkers();
     await harness.startWorkers();

@@ -1,4 +1,6 @@
 import { randomUUID } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
+import path from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { CompletionEvent } from '../../src/core/completion-event.ts';
 import { receive, type SubmissionState } from '../../src/core/submission.ts';
@@ -206,6 +208,24 @@ describe('a submission whose deadline comes while the vendor can not be asked', 
 });
 
 describe('a submission whose deadline comes with an answer', { timeout: 60_000 }, () => {
+  it('is looked up even where it could not be prepared: its upload failed all the time', async () => {
+    const { harness, sandbox, ...vendor } = await start();
+    sandbox.faults.arm({ fault: 'server-error', route: 'upload', times: 'always' });
+    await writeFile(path.join(harness.folder, 'a.md'), '# A');
+    const data = { input: { sourceType: 'file', file: 'a.md' }, poll: { ...quickPoll, deadlineMs: 3_000 } };
+    await harness.push('knowhere', 'parse', data, { jobId: 'never-uploaded', removeOnComplete: false });
+    const event = await harness.event('never-uploaded');
+    expect(event.data).toMatchObject({
+      outcome: 'expired',
+      error: { code: 'deadline_exceeded' },
+      vendorJobs: [{ status: 'waiting-file', outcome: null }],
+    });
+    expect(vendor.lookups().length).toBeGreaterThanOrEqual(1);
+    const kept = await harness.redis.hgetall(`${harness.prefix}:knowhere.submit:never-uploaded`);
+    expect(JSON.stringify(kept)).toContain('never-uploaded');
+    expect(JSON.stringify(kept), 'no upload link stays behind').not.toContain('http://127');
+  });
+
   it.each(['foreign-json', 'bad-request'])('expires there and then: %s', async (fault) => {
     const { harness, sandbox } = await start();
     sandbox.faults.arm({ fault, route: 'lookup', times: 'always' });

@@ -11,6 +11,7 @@ import {
   type FiniRig,
 } from '../helpers/fini.ts';
 import { until } from '../helpers/harness.ts';
+import type { ScriptedCall, ScriptedReply } from '../helpers/scripted-vendor.ts';
 
 let rig: FiniRig;
 const start = async (options: FiniOptions = {}): Promise<FiniRig> =>
@@ -283,6 +284,51 @@ describe('fini.documents.ingest and refresh by id', () => {
       [uuid(5), 'succeeded'],
     ]);
     expect(vendor.callsTo(routes.refresh)).toHaveLength(3);
+  });
+
+  it('goes on with the parts that were accepted when the others may wait no longer', async () => {
+    const { vendor, workspace, harness } = await start({ account: { submitBatchSize: 1 } });
+    for (const number of [1, 2, 3]) workspace.add(uuid(number));
+    vendor.on(routes.refresh, ({ json }) => {
+      const ids = json.documentIds as string[];
+      if (!ids.includes(uuid(1))) return { status: 429, headers: { 'retry-after': '60' } };
+      for (const id of ids) workspace.run(id);
+      return { json: ids };
+    });
+    const quick = { ...poll, submitWithinMs: 2_000, deadlineMs: 1_000 };
+    const documentIds = [1, 2, 3].map(uuid);
+    const { data } = await harness.event(
+      await harness.submit('fini', 'documents.refresh', { documentIds }, { poll: quick }),
+    );
+    expect(data.outcome).toBe('partial');
+    expect(data.vendorJobs.map((job) => [job.id, job.outcome, job.error?.code])).toEqual([
+      [uuid(1), 'succeeded', undefined],
+      [uuid(2), 'failed', 'not_submitted_in_time'],
+      [uuid(3), 'failed', 'not_submitted_in_time'],
+    ]);
+  });
+
+  it('begins its deadline when the last part was accepted', async () => {
+    const { vendor, workspace, harness } = await start({ account: { submitBatchSize: 1 } });
+    for (const number of [1, 2]) workspace.add(uuid(number));
+    const take = ({ json }: ScriptedCall): ScriptedReply => {
+      for (const id of json.documentIds as string[]) workspace.touch(id, { linkedJobStatus: 'PENDING' });
+      return { json: json.documentIds as string[] };
+    };
+    vendor.on(routes.refresh, take, { status: 429, headers: { 'retry-after': '2' } }, take);
+    const documentIds = [1, 2].map(uuid);
+    const id = await harness.submit(
+      'fini',
+      'documents.refresh',
+      { documentIds },
+      { poll: { ...poll, deadlineMs: 1_500 } },
+    );
+    const { data } = await harness.event(id);
+    expect(data).toMatchObject({ outcome: 'expired', error: { code: 'deadline_exceeded' } });
+    expect(data.vendorJobs.map((job) => job.id)).toEqual(documentIds);
+    const { enqueuedAt, submittedAt, settledAt } = data.timings;
+    expect(Date.parse(submittedAt ?? '') - Date.parse(enqueuedAt)).toBeGreaterThanOrEqual(2_000);
+    expect(Date.parse(settledAt) - Date.parse(submittedAt ?? '')).toBeGreaterThanOrEqual(1_490);
   });
 
   it('is rejected when every part is refused', async () => {

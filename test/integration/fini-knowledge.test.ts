@@ -331,7 +331,7 @@ describe('checking knowledge jobs', () => {
     expect((await harness.event(submissions[0] ?? '')).data.outcome).toBe('lost');
   });
 
-  it('asks once more after a 500, then narrows; the culprit is asked until the deadline', async () => {
+  it('asks once more after a 500, then narrows; the culprit is asked until the deadline, and as long again', async () => {
     const { vendor, harness } = await start();
     vendor.on(routes.status, (call) =>
       (call.json.jobIds as string[]).includes(uuid(5)) ? refusal(500) : allCompleted(call),

@@ -48,6 +48,25 @@ describe('fini.knowledge.refreshChanged', () => {
     rig = await startFini({ graceMs: 400 });
   });
 
+  it('has one deadline for all stages, from the acceptance of the first, and its event names every vendor job', async () => {
+    const { vendor, workspace, harness } = rig;
+    for (const number of [1, 2]) workspace.add(uuid(number), { linkedKnowledgeId: `old-${number}` });
+    script({ [uuid(1)]: true });
+    vendor.on(routes.bulk, { status: 429, headers: { 'retry-after': '60' } });
+    const input = { documentIds: [1, 2].map(uuid) };
+    const id = await harness.submit('fini', 'knowledge.refreshChanged', input, {
+      poll: { ...poll, deadlineMs: 2_500 },
+    });
+    const { data } = await harness.event(id);
+    expect(data).toMatchObject({ outcome: 'expired', error: { code: 'deadline_exceeded' } });
+    expect(data.error?.message).toContain('2.5 s after it was accepted');
+    expect(data.vendorJobs.map((job) => job.id)).toEqual([1, 2].map(uuid));
+    const { submittedAt, settledAt } = data.timings;
+    const lived = Date.parse(settledAt) - Date.parse(submittedAt ?? '');
+    expect(lived).toBeGreaterThanOrEqual(2_490);
+    expect(lived).toBeLessThan(4_500);
+  });
+
   it('refreshes, generates for what changed, and says per document what became of it', async () => {
     const { vendor, workspace } = rig;
     for (const number of [1, 2, 3, 4]) workspace.add(uuid(number), { linkedKnowledgeId: `old-${number}` });

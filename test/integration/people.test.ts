@@ -52,12 +52,13 @@ describe('a submit of unknown fate that waits for a person', () => {
     expect(rig.creates()).toHaveLength(2);
   });
 
-  it('ends as unconfirmed when the person gives it up, or its deadline comes', async () => {
+  it('ends as unconfirmed when the person gives it up, or it may wait no longer', async () => {
     const { rig, producer } = await stuck();
     expect(await producer.resolve('knowhere', 'stuck', { kind: 'give-up' })).toBe('resolved');
     expect((await rig.harness.event('stuck')).data.outcome).toBe('unconfirmed');
     rig.sandbox.faults.arm({ fault: 'cut-after', route: 'create' });
-    const id = await rig.harness.submit('knowhere', 'parse', urlInput(), { poll: { ...quickPoll, deadlineMs: 3_000 } });
+    const poll = { ...quickPoll, submitWithinMs: 3_000 };
+    const id = await rig.harness.submit('knowhere', 'parse', urlInput(), { poll });
     expect((await rig.harness.event(id)).data.outcome).toBe('unconfirmed');
   });
 

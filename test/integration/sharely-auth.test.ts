@@ -126,9 +126,9 @@ describe('access tokens of Sharely', () => {
 
   it('holds the account when the key itself is refused', async () => {
     const on = await start({ env: { ...vendor.env, SHARELY_API_KEY: 'sk-sharely-wrong' } });
-    const id = await on.submit('sharely', 'role.create', { name: 'R' }, { poll: { ...poll, deadlineMs: 3_000 } });
+    const id = await on.submit('sharely', 'role.create', { name: 'R' }, { poll: { ...poll, submitWithinMs: 3_000 } });
     const event = await on.event(id);
-    expect(event.data.outcome).toBe('expired');
+    expect(event.data).toMatchObject({ outcome: 'expired', error: { code: 'not_submitted_in_time' } });
     expect(event.data.error?.details).toMatchObject({ lastError: { code: 'vendor_unauthorized' } });
     expect(JSON.stringify(event)).not.toContain('sk-sharely');
     expect(vendor.sent(/role/)).toHaveLength(0);

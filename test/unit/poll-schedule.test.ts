@@ -43,11 +43,16 @@ describe('when to look next', () => {
     expect(nextPollAt({ ...base, deadlineAt: base.now - 500 })).toBe(base.now);
   });
 
+  it('comes back at the deadline although a hint reaches beyond it: then there is no look-up', () => {
+    expect(nextPollAt({ ...base, deadlineAt: base.now + 500, hintMs: 3_600_000 })).toBe(base.now + 500);
+  });
+
   it('is finite and bounded for every input, nonsense included', () => {
     const next = numbers(42);
     const draw = (): number => next.next().value as number;
     const nonsense = [0, -1, 1e9, 1e300, Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, undefined];
     for (let round = 0; round < 20_000; round += 1) {
+      const deadlineAt = base.now + (draw() - 0.2) * 1e9;
       const hintMs = nonsense[Math.floor(draw() * nonsense.length)];
       const at = nextPollAt({
         options: {
@@ -57,13 +62,13 @@ describe('when to look next', () => {
         },
         polls: Math.floor(draw() * 1e6),
         now: base.now,
-        deadlineAt: base.now + draw() * 1e9,
+        deadlineAt,
         hintMs,
         random: draw(),
       });
       expect(Number.isFinite(at)).toBe(true);
       expect(at).toBeGreaterThanOrEqual(base.now);
-      expect(at - base.now).toBeLessThanOrEqual(1e9);
+      expect(at).toBeLessThanOrEqual(Math.max(base.now, deadlineAt));
     }
   });
 });

@@ -19,7 +19,7 @@ describe('schemas/', () => {
     const job = {
       input: { sourceType: 'url', sourceUrl: 'https://example.com/a.pdf' },
       account: 'default',
-      poll: { initialDelayMs: 2000, factor: 1.5, maxDelayMs: 30000, deadlineMs: 1800000 },
+      poll: { initialDelayMs: 2000, factor: 1.5, maxDelayMs: 30000, deadlineMs: 1800000, submitWithinMs: 86400000 },
       replyTo: 'results',
       metadata: { orderId: 17 },
     };
