@@ -20,7 +20,7 @@ export interface Counts {
   sentAgain: number;
   /** File jobs that the vendor made and that nobody could upload to any more; it does no work for them. */
   neverBegun: number;
-  /** The longest that a submission outlived a near deadline, ms. */
+  /** The longest that a submission outlived a near deadline, which counts from its acceptance, ms. */
   maxExpiredLateMs: number;
   lookUps: number;
   /** Look-ups beyond those that the events count: the price of all interruptions. */
@@ -44,6 +44,8 @@ export interface Verdict {
 const toleranceMs = 25;
 /** A write is lost when it came after the last one kept; what the vendor saw may be a little older. */
 const lossMarginMs = 500;
+/** How long a submission may be in nobody's hands, or a look-up of its own may take, at the end of all waiting. */
+const takenOverMs = 30_000;
 /** How far before an intent the list is asked for. */
 const listedBeforeMs = 600_000;
 const hintMs: Readonly<Record<string, number>> = { 'rate-limited': 2_000, unavailable: 2_000 };
@@ -169,9 +171,14 @@ function checkOutcome(one: Case, told: Told): void {
     case 'expired': {
       const { deadlineMs } = submitted.load;
       if (deadlineMs === undefined) return report(5, `expired without cause${because}`);
-      const lateMs = told.settledAt - (told.enqueuedAt + deadlineMs);
+      // Waiting to be accepted may take a day, and no run lasts as long.
+      if (told.submittedAt === null) return report(5, `expired unsent${because}`);
+      const lateMs = told.settledAt - (told.submittedAt + deadlineMs);
       counts.maxExpiredLateMs = Math.max(counts.maxExpiredLateMs, lateMs);
       if (lateMs < -toleranceMs) report(5, `expired ${-lateMs} ms before its deadline`);
+      // A vendor that can not be asked at the deadline is asked for as long again, and a worker that dies is replaced.
+      if (lateMs > deadlineMs + takenOverMs && !wasInterrupted(one))
+        report(5, `expired ${lateMs} ms after its deadline`);
       return;
     }
     case 'unconfirmed':
@@ -193,14 +200,15 @@ function checkSuccess({ report }: Case, told: Told, status: string, jobs: readon
   }
 }
 
-/**
- * `unconfirmed` is honest where the vendor can not be asked, or where the deadline came before it answered, and only
- * where the fate of the submit was really unknown.
- */
-function mayBeUnconfirmed({ submitted, creates, evidence }: Case, told: Told): boolean {
-  const { resend, deadlineMs } = submitted.load;
-  if (resend !== 'none' && deadlineMs === undefined) return false;
-  if ((evidence.interruptions.get(submitted.id) ?? 0) > 0) return true;
+function wasInterrupted({ submitted, evidence }: Case): boolean {
+  return (evidence.interruptions.get(submitted.id) ?? 0) > 0;
+}
+
+/** `unconfirmed` is honest where the vendor can not be asked, and only where the fate of the submit was really unknown. */
+function mayBeUnconfirmed(one: Case, told: Told): boolean {
+  const { submitted, creates, evidence } = one;
+  if (submitted.load.resend !== 'none') return false;
+  if (wasInterrupted(one)) return true;
   if (creates.some((create) => !isAnswered(create))) return true;
   // The answer was lost on its way, or nobody was there to hear it; or the request itself never arrived.
   const last = creates.at(-1);

@@ -37,6 +37,8 @@ export interface Told {
   vendorJobs: readonly { id: string; status: string }[];
   because: string;
   enqueuedAt: number;
+  /** When the vendor had accepted it; null: never. */
+  submittedAt: number | null;
   settledAt: number;
   polls: number;
 }

@@ -293,6 +293,7 @@ function toTold(event: CompletionEvent): Told {
     vendorJobs: vendorJobs.map(({ id, status }) => ({ id, status })),
     because: error === null ? '' : `${error.code}: ${error.message.slice(0, 160)}`,
     enqueuedAt: Date.parse(timings.enqueuedAt),
+    submittedAt: timings.submittedAt === null ? null : Date.parse(timings.submittedAt),
     settledAt: Date.parse(timings.settledAt),
     polls,
   };

@@ -39,7 +39,13 @@ function verdictOf(scenario: Scenario = {}): Verdict {
   };
   const told = (scenario.told ?? [{}]).map((change): Told => ({
     ...{ at: start + 9_100, eventId: `${kind.vendor}.${id}`, content: 'same', outcome: 'succeeded', because: '' },
-    ...{ vendorJobs: [{ id: 'j1', status: 'done' }], enqueuedAt: start, settledAt: start + 9_000, polls: 1 },
+    ...{
+      vendorJobs: [{ id: 'j1', status: 'done' }],
+      enqueuedAt: start,
+      submittedAt: start + 1_010,
+      settledAt: start + 9_000,
+      polls: 1,
+    },
     ...change,
   }));
   const deliveries = new Map(told.length === 0 ? [] : [[id, told]]);
@@ -211,15 +217,30 @@ describe('the checks of the fire test', () => {
     });
 
     it('expired where a deadline is near, and never before it', () => {
-      const stalled = (settledAfterMs: number): Verdict =>
+      const stalled = (settledAfterMs: number, told: Partial<Told> = {}): Verdict =>
         verdictOf({
           ...{ load: 'stalled', jobs: [{ status: 'running', endedAt: null }] },
-          told: [{ outcome: 'expired', settledAt: start + settledAfterMs }],
+          told: [{ outcome: 'expired', submittedAt: start, settledAt: start + settledAfterMs, ...told }],
         });
       expect(stalled(12_400)).toMatchObject({ violations: [], counts: { maxExpiredLateMs: 400 } });
       expect(stalled(11_900).violations).toMatchObject([
         { invariant: 5, what: 'stalled: expired 100 ms before its deadline' },
       ]);
+      expect(stalled(12_400, { submittedAt: start + 1_000 }).violations).toMatchObject([{ invariant: 5 }]);
+      expect(stalled(12_400, { submittedAt: null }).violations).toMatchObject([
+        { invariant: 5, what: 'stalled: expired unsent' },
+      ]);
+    });
+
+    it('expired as long again after its deadline at most, where its worker lived', () => {
+      const late = (settledAfterMs: number, more: Scenario = {}): string[] =>
+        seen({
+          ...{ load: 'stalled', jobs: [{ status: 'running', endedAt: null }], ...more },
+          told: [{ outcome: 'expired', submittedAt: start, settledAt: start + settledAfterMs }],
+        });
+      expect(late(26_000)).toEqual([]);
+      expect(late(60_000)).toEqual([expect.stringMatching(/^5 stalled: expired 48000 ms after its deadline/)]);
+      expect(late(60_000, { interruptions: new Map([[id, 1]]) })).toEqual([]);
     });
 
     it('unconfirmed only where the vendor can not be asked, and only where the fate was unknown', () => {
