@@ -3,6 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { CompletionEvent } from '../../src/core/completion-event.ts';
+import { readRecord } from '../../src/core/record.ts';
 import { receive, type SubmissionState } from '../../src/core/submission.ts';
 import { startSandbox } from '../../src/vendor-sandbox/index.ts';
 import { BrokenLine } from '../helpers/broken-line.ts';
@@ -42,9 +43,8 @@ function lookOnceAt(deadlineMs: number): object {
 
 async function acceptedAt(harness: Harness, id: string): Promise<number> {
   return until(async () => {
-    const record = await harness.record('knowhere', id);
-    const { acceptedAt: at } = JSON.parse(record ?? '{}') as { acceptedAt?: number | null };
-    return at ?? undefined;
+    const record = readRecord(await harness.record('knowhere', id));
+    return record?.acceptedAt ?? undefined;
   });
 }
 

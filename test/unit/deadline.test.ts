@@ -21,12 +21,12 @@ const poll: PollOptions = {
 const enqueuedAt = 1_000_000_000;
 
 function waiting(holdBackMs = 0): SubmissionState {
-  return receive('x', enqueuedAt, acceptBy(enqueuedAt, holdBackMs, poll));
+  return receive('x', undefined, enqueuedAt, acceptBy(enqueuedAt, holdBackMs, poll));
 }
 
 /** As the version before wrote it. */
 function old(change: Partial<SubmissionState>): SubmissionState {
-  const { acceptedAt: _none, ...state } = receive('x', enqueuedAt, enqueuedAt + poll.deadlineMs);
+  const { acceptedAt: _none, ...state } = receive('x', undefined, enqueuedAt, enqueuedAt + poll.deadlineMs);
   return { ...state, ...change };
 }
 

@@ -39,7 +39,10 @@ function describe(found: SubmissionStatus): string {
     ['submitted', ago(found.submittedAt, now)],
     ['settled', ago(found.settledAt, now)],
     ['next', found.settledAt === null ? ago(found.nextAt, now) : null],
-    [found.submittedAt === null ? 'accept by' : 'deadline', found.settledAt === null ? ago(found.deadlineAt, now) : null],
+    [
+      found.submittedAt === null ? 'accept by' : 'deadline',
+      found.settledAt === null ? ago(found.deadlineAt, now) : null,
+    ],
     ...found.vendorJobs
       .slice(0, 20)
       .map((job, index): [string, string] => [
