@@ -33,6 +33,7 @@ export const errorCodes = {
   result_unavailable: 'The result could not be downloaded.',
   address_refused: 'A link points to an address that is not public http or https.',
   partial_failure: 'Some vendor jobs of the submission ended badly.',
+  step_timeout: 'A step of the vendor module never ended and was given up.',
   internal_error: 'The engine failed; the message says how.',
   config_invalid: 'The configuration is wrong; one line per fault.',
   redis_unavailable: 'Redis did not answer in time; nothing was enqueued, or that is not known.',
@@ -188,6 +189,15 @@ export class StepFailedError extends JobferryError {
   }
 }
 
+/** A step of a vendor module showed no activity for so long that it was given up. It may still be under way. */
+export class StepTimeoutError extends JobferryError {
+  override readonly name = 'StepTimeoutError';
+
+  constructor(step: string, limitMs: number) {
+    super('step_timeout', `${step} did not end: given up after ${limitMs} ms without activity`);
+  }
+}
+
 /** A link that was good once; the vendor gives a fresh one on asking. */
 export class LinkExpiredError extends JobferryError {
   override readonly name = 'LinkExpiredError';
@@ -228,6 +238,10 @@ export function originOf(error: unknown): RequestOrigin | undefined {
 
 /** What an unexpected error says in an event or a log: our own codes if it is ours, `internal_error` if not. */
 export function toErrorInfo(error: unknown): ErrorInfo {
-  if (error instanceof JobferryError) return error.toInfo();
-  return { code: 'internal_error', message: error instanceof Error ? error.message : String(error) };
+  try {
+    if (error instanceof JobferryError) return error.toInfo();
+    return { code: 'internal_error', message: error instanceof Error ? error.message : String(error) };
+  } catch {
+    return { code: 'internal_error', message: 'an error that cannot be read was thrown' };
+  }
 }

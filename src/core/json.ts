@@ -41,6 +41,13 @@ export interface Fault {
   message: string;
 }
 
+/** A deep copy of a value that is JSON. */
+export function copyJson<T>(value: T): T {
+  if (typeof value !== 'object' || value === null) return value;
+  if (Array.isArray(value)) return value.map((item: unknown) => copyJson(item)) as T;
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, copyJson(item)])) as T;
+}
+
 /** A value as it is where it is small, else the beginning of its JSON text: whatever a stranger sent, it can be kept. */
 export function clipJsonValue(value: Json, maxLength: number): Json {
   const text = JSON.stringify(value);

@@ -277,6 +277,11 @@ export interface Operation<Account = any, Input = any> {
    * Until then a submit that nobody answered for may still arrive. The engine's own bound when left out.
    */
   inFlightMs?(snapshot: Json | undefined): number;
+  /**
+   * How long a step may go without visible activity, ms, before it is given up; 60 s when left out. While a request of
+   * `http` or a transfer is under way the clock stands. Needed only where steps wait in clients of their own.
+   */
+  readonly stepLimitMs?: number;
   /** How long a confirmation may say "not yet" or contradict before it counts, ms. */
   readonly confirmGraceMs?: number;
   /**
@@ -352,13 +357,24 @@ export interface Lookup<Account = any> {
   /** Vendor jobs with different keys never share a request, such as two workspaces. */
   batchKey?(job: LookupJob): string;
   /**
-   * One request; changes nothing.
-   * @returns a report per vendor job id; a job left out is not visible at the moment.
+   * One request; changes nothing. Several submissions may wait for one vendor job, each with notes (`extra`) of its own:
+   * `jobs` names it once, with the notes of one of them.
+   * @returns per vendor job id a report, or a function that makes one; a job left out is not visible at the moment.
    * @throws VendorRejectedError: of a batch, one of its jobs is at fault and the engine narrows it down; of a single
    * job with status 404 or 410, the vendor does not know it.
    */
-  look(jobs: readonly LookupJob[], context: LookupContext<Account>): Promise<ReadonlyMap<string, VendorReport>>;
+  look(jobs: readonly LookupJob[], context: LookupContext<Account>): Promise<ReadonlyMap<string, LookupAnswer>>;
+  /** As that of an operation. */
+  readonly stepLimitMs?: number;
 }
+
+/**
+ * How a vendor job stands.
+ * - a report: for all whose notes equal those of `jobs`; others are asked for in further requests
+ * - a function: reads what this one request brought for each who asks, with their notes. Better wherever `extra` decides
+ *   what a report says. Undefined where the job is not visible.
+ */
+export type LookupAnswer = VendorReport | ((job: LookupJob) => VendorReport | undefined);
 
 export interface LookupJob {
   readonly id: string;

@@ -1,8 +1,12 @@
-import { VendorRejectedError, VendorUnavailableError } from '../core/errors.ts';
+import { isDeepStrictEqual } from 'node:util';
+import { JobferryError, StepTimeoutError, VendorRejectedError, VendorUnavailableError } from '../core/errors.ts';
+import { copyJson } from '../core/json.ts';
 import { toSafeErrorInfo } from '../core/safe-error.ts';
-import type { Lookup, LookupContext, LookupJob, VendorReport } from '../ports/vendor-adapter.ts';
-import type { AccountGate } from './account-gate.ts';
 import type { ErrorInfo } from '../core/submission.ts';
+import type { Lookup, LookupAnswer, LookupContext, LookupJob, VendorReport } from '../ports/vendor-adapter.ts';
+import type { AccountGate } from './account-gate.ts';
+import { isModuleFault, moduleFault, saysOfVendor } from './module-fault.ts';
+import { Slots } from './slots.ts';
 
 /** What one look-up says of one vendor job. */
 export type Look =
@@ -18,11 +22,23 @@ interface Waiting {
   resolve: (look: Look) => void;
 }
 
+/** What became of one vendor job in a request, for all who wait for it. */
+type Finding =
+  /** Undefined where the answer leaves it out. */
+  { kind: 'answer'; answer: LookupAnswer | undefined } | Exclude<Look, { kind: 'report' }>;
+
 /** Hands out what is known of a vendor job as soon as it is known. */
-type Tell = (job: LookupJob, look: Look) => void;
+type Tell = (job: LookupJob, finding: Finding) => void;
+
+interface Failed {
+  kind: 'failed';
+  error: unknown;
+  /** One of the jobs asked for may be at fault. */
+  mayBlameOne?: boolean;
+}
 
 type Answer =
-  { kind: 'reports'; reports: ReadonlyMap<string, VendorReport> } | Extract<Look, { kind: 'failed' | 'not-admitted' }>;
+  { kind: 'reports'; reports: ReadonlyMap<string, LookupAnswer> } | Failed | Extract<Look, { kind: 'not-admitted' }>;
 
 interface Culprit {
   /** Stays out of shared requests until then, epoch ms. */
@@ -41,6 +57,11 @@ const askAgainMs = 8_000;
 const quarantineSize = 10_000;
 /** Requests of one look-up at a time. A submission of thousands without a batch must not become as many sockets. */
 const maxInFlight = 32;
+/**
+ * The same for vendor jobs that spoiled a request before, which have slots of their own: those whose look-ups never end
+ * must not take all of them.
+ */
+const maxSuspectsInFlight = 8;
 /** Culprits that are searched for one at a time; where there are more, plain halving costs less. */
 const searchedSingly = 2;
 
@@ -50,10 +71,15 @@ const searchedSingly = 2;
  *   batch ──answered──► everyone told
  *     ├──404──► halved until the culprits stand alone; the others are told from the halves
  *     ├──refused otherwise──► halved the same way; when both halves are answered, batches were too large
- *     ├──500──► once more ──500──► halved the same way; when both halves fail, it is the vendor: everyone is told so
+ *     ├──500, or the module throws──► once more ──again──► halved the same way; when both halves fail, it is the vendor or
+ *     │                               the module: everyone is told so
+ *     ├──never ends──► everyone told that it failed, and each asked alone the next time
  *     └──anything else──► everyone told that it failed
  *
  * A culprit is asked alone from then on, so it spoils no second batch.
+ *
+ * Submissions that wait for one vendor job share the request, never each other's notes: an answer is read for each of
+ * them where the look-up returns a function, and holds for equal notes only where it returns a report.
  */
 export class LookupGate<Account> {
   readonly #lookup: Lookup<Account>;
@@ -67,8 +93,8 @@ export class LookupGate<Account> {
   readonly #hasBatches: boolean;
   /** Shrinks while whole batches answer 500, so that several culprits come apart from poll to poll without a storm. */
   #batchLimit: number;
-  #inFlight = 0;
-  readonly #queued: (() => void)[] = [];
+  readonly #slots = new Slots(maxInFlight);
+  readonly #suspectSlots = new Slots(maxSuspectsInFlight);
 
   constructor(
     lookup: Lookup<Account>,
@@ -87,27 +113,33 @@ export class LookupGate<Account> {
   }
 
   /** Asks for one vendor job, in company where there is some. Never rejects. */
-  async look(job: LookupJob): Promise<Look> {
-    const culprit = this.#culprit(job.id);
-    if (culprit !== undefined && this.#now() < culprit.askAgainAt) return { kind: 'missing', message: culprit.message };
-    if (!this.#hasBatches || culprit !== undefined) return this.#lookAlone(job);
-    return new Promise<Look>((resolve) => {
+  async look({ id, extra }: LookupJob): Promise<Look> {
+    try {
+      const job = { id, extra: copyJson(extra) };
+      const culprit = this.#culprit(id);
+      if (culprit !== undefined && this.#now() < culprit.askAgainAt)
+        return { kind: 'missing', message: culprit.message };
       const key = this.#lookup.batchKey?.(job) ?? '';
-      const batch = this.#waiting.get(key);
-      if (batch === undefined) {
-        this.#waiting.set(key, [{ job, resolve }]);
-        setTimeout(() => this.#flush(key), gatherMs);
-        return;
-      }
-      batch.push({ job, resolve });
-      if (batch.length >= this.#batchLimit) this.#flush(key);
-    });
+      return await new Promise<Look>((resolve) => {
+        const one = { job, resolve };
+        if (culprit !== undefined) void this.#askFor([one], this.#suspectSlots);
+        else if (this.#hasBatches) this.#gather(key, one);
+        else void this.#askFor([one], this.#slots);
+      });
+    } catch (error) {
+      return { kind: 'failed', error };
+    }
   }
 
-  async #lookAlone(job: LookupJob): Promise<Look> {
-    return new Promise((resolve) => {
-      void this.#ask([job], (_, look) => resolve(look));
-    });
+  #gather(key: string, one: Waiting): void {
+    const batch = this.#waiting.get(key);
+    if (batch === undefined) {
+      this.#waiting.set(key, [one]);
+      setTimeout(() => this.#flush(key), gatherMs);
+      return;
+    }
+    batch.push(one);
+    if (batch.length >= this.#batchLimit) this.#flush(key);
   }
 
   #flush(key: string): void {
@@ -115,22 +147,37 @@ export class LookupGate<Account> {
     if (batch === undefined) return;
     this.#waiting.delete(key);
     for (let from = 0; from < batch.length; from += this.#batchLimit) {
-      const waiting = new Map<string, Waiting[]>();
-      for (const one of batch.slice(from, from + this.#batchLimit)) {
-        waiting.set(one.job.id, [...(waiting.get(one.job.id) ?? []), one]);
-      }
-      const jobs = [...waiting.values()].flatMap(([first]) => (first === undefined ? [] : [first.job]));
-      void this.#ask(jobs, (job, look) => {
-        for (const { resolve } of waiting.get(job.id) ?? []) resolve(look);
-      });
+      void this.#askFor(batch.slice(from, from + this.#batchLimit), this.#slots);
     }
   }
 
-  async #ask(jobs: readonly LookupJob[], tell: Tell): Promise<void> {
-    let answer = await this.#request(jobs);
-    if (jobs.length > 1 && isServerError(answer)) {
-      answer = await this.#request(jobs);
-      if (isServerError(answer)) return this.#halve(jobs, tell);
+  /** Asks for the first of each id, and once more for those whom its answer says nothing of. Never rejects. */
+  async #askFor(waiting: readonly Waiting[], slots: Slots): Promise<void> {
+    try {
+      for (let open = waiting; open.length > 0;) {
+        const rest: Waiting[] = [];
+        const byId = groupById(open);
+        const jobs = [...byId.values()].flatMap(([first]) => (first === undefined ? [] : [first.job]));
+        await this.#ask(jobs, slots, (asked, finding) => {
+          for (const one of byId.get(asked.id) ?? []) {
+            const look = readFor(one.job, asked, finding);
+            if (look === undefined) rest.push(one);
+            else one.resolve(look);
+          }
+        });
+        open = rest;
+      }
+    } catch (error) {
+      // Those who know already hear nothing of this.
+      for (const { resolve } of waiting) resolve({ kind: 'failed', error });
+    }
+  }
+
+  async #ask(jobs: readonly LookupJob[], slots: Slots, tell: Tell): Promise<void> {
+    let answer = await this.#request(jobs, slots);
+    if (jobs.length > 1 && mayBlameOne(answer)) {
+      answer = await this.#request(jobs, slots);
+      if (mayBlameOne(answer)) return this.#halve(jobs, tell);
     }
     return this.#apply(jobs, answer, tell, 0);
   }
@@ -141,14 +188,14 @@ export class LookupGate<Account> {
       for (const job of jobs) {
         const report = answer.reports.get(job.id);
         if (report !== undefined) this.#culprits.delete(job.id);
-        tell(job, report === undefined ? missing(job.id) : { kind: 'report', report });
+        tell(job, { kind: 'answer', answer: report });
       }
       return;
     }
     const [only, ...others] = jobs;
     if (only === undefined) return;
     if (!isRefusal(answer)) {
-      if (others.length === 0 && isServerError(answer)) this.#quarantine(only.id);
+      if (this.#hasBatches && others.length === 0 && mayBlameOne(answer)) this.#quarantine(only.id);
       for (const job of jobs) tell(job, answer);
       return;
     }
@@ -207,18 +254,18 @@ export class LookupGate<Account> {
     // Both are asked before either is halved further: a half that works shows that the vendor does.
     const sides = [];
     for (const side of halves(jobs)) sides.push({ side, answer: await this.#request(side) });
-    const isDown = sides.every(({ answer }) => isServerError(answer));
+    const isDown = sides.every(({ answer }) => mayBlameOne(answer));
     if (isDown) this.#batchLimit = Math.max(1, Math.floor(Math.min(jobs.length, this.#batchLimit) / 2));
     for (const { side, answer } of sides) {
       if (isDown) await this.#apply(side, answer, tell, 0);
-      else if (isServerError(answer) && side.length > 1) await this.#halve(side, tell);
+      else if (mayBlameOne(answer) && side.length > 1) await this.#halve(side, tell);
       else await this.#apply(side, answer, tell, 0);
     }
   }
 
   /** One admitted request. */
-  async #request(jobs: readonly LookupJob[]): Promise<Answer> {
-    await this.#takeSlot();
+  async #request(jobs: readonly LookupJob[], slots = this.#slots): Promise<Answer> {
+    await slots.take();
     try {
       const [only] = jobs.length === 1 ? jobs : [];
       const admission = await this.#gate.admit('status', only === undefined ? {} : { vendorJob: only.id });
@@ -228,47 +275,35 @@ export class LookupGate<Account> {
       }
       let answer: Answer;
       try {
-        const reports = await this.#lookup.look(jobs, { ...this.#context, now: this.#now() });
+        const reports: unknown = await this.#lookup.look(jobs, { ...this.#context, now: this.#now() });
+        if (!(reports instanceof Map)) throw moduleFault('look', 'no Map');
         this.#batchLimit = Math.min(this.#maxBatch, this.#batchLimit * 2);
-        answer = { kind: 'reports', reports };
+        answer = { kind: 'reports', reports: reports as ReadonlyMap<string, LookupAnswer> };
       } catch (error) {
-        answer = { kind: 'failed', error };
+        answer = { kind: 'failed', error, mayBlameOne: canBeOfOne(error) };
+        // Which of them it was, the next look-ups tell.
+        if (error instanceof StepTimeoutError) for (const job of jobs) this.#quarantine(job.id);
       }
-      await this.#gate.settle(admission, answer.kind === 'failed' ? answer.error : undefined);
+      const error = answer.kind === 'failed' ? answer.error : undefined;
+      if (error === undefined || saysOfVendor(error)) await this.#gate.settle(admission, error);
+      else await this.#gate.abandon(admission);
       return answer;
     } catch (error) {
       // Redis, not the vendor: nothing was asked.
       return { kind: 'not-admitted', until: this.#now() + 1_000, why: toSafeErrorInfo(error) };
     } finally {
-      this.#returnSlot();
+      slots.giveBack();
     }
-  }
-
-  async #takeSlot(): Promise<void> {
-    if (this.#inFlight < maxInFlight) {
-      this.#inFlight += 1;
-      return;
-    }
-    await new Promise<void>((resolve) => {
-      this.#queued.push(resolve);
-    });
-  }
-
-  /** A slot goes straight to whoever waits longest. */
-  #returnSlot(): void {
-    const next = this.#queued.shift();
-    if (next === undefined) this.#inFlight -= 1;
-    else next();
   }
 
   /** The vendor refuses this one vendor job. */
   #blame(job: LookupJob, error: VendorRejectedError, tell: Tell): void {
     if (!isUnknown(error)) {
-      this.#quarantine(job.id);
+      if (this.#hasBatches) this.#quarantine(job.id);
       tell(job, { kind: 'failed', error });
       return;
     }
-    this.#quarantine(job.id, { askAgainAt: this.#now() + askAgainMs, message: error.message });
+    if (this.#hasBatches) this.#quarantine(job.id, { askAgainAt: this.#now() + askAgainMs, message: error.message });
     tell(job, { kind: 'missing', message: error.message });
   }
 
@@ -280,7 +315,6 @@ export class LookupGate<Account> {
   }
 
   #quarantine(id: string, unknown: Omit<Culprit, 'until'> = { askAgainAt: 0, message: '' }): void {
-    if (!this.#hasBatches) return;
     if (this.#culprits.size >= quarantineSize) {
       const oldest = this.#culprits.keys().next().value;
       if (oldest !== undefined) this.#culprits.delete(oldest);
@@ -289,8 +323,36 @@ export class LookupGate<Account> {
   }
 }
 
-function missing(id: string): Look {
+/**
+ * What a finding says to one of those who wait for the vendor job.
+ * @param asked - with whose notes it was asked for
+ * @returns undefined where it says nothing to this one
+ */
+function readFor(job: LookupJob, asked: LookupJob, finding: Finding): Look | undefined {
+  if (finding.kind !== 'answer') return finding;
+  const { answer } = finding;
+  try {
+    if (typeof answer === 'function') return toLook(job.id, answer(job));
+  } catch (error) {
+    return { kind: 'failed', error };
+  }
+  // With other notes the look-up might have asked for something else, and read it otherwise.
+  return isDeepStrictEqual(job.extra, asked.extra) ? toLook(job.id, answer) : undefined;
+}
+
+function toLook(id: string, report: VendorReport | undefined): Look {
+  if (report !== undefined) return { kind: 'report', report };
   return { kind: 'missing', message: `the vendor's answer leaves ${id} out` };
+}
+
+function groupById(waiting: readonly Waiting[]): Map<string, Waiting[]> {
+  const byId = new Map<string, Waiting[]>();
+  for (const one of waiting) {
+    const known = byId.get(one.job.id);
+    if (known === undefined) byId.set(one.job.id, [one]);
+    else known.push(one);
+  }
+  return byId;
 }
 
 function halves(jobs: readonly LookupJob[]): [LookupJob[], LookupJob[]] {
@@ -304,11 +366,17 @@ function isUnknown(error: VendorRejectedError): boolean {
 }
 
 /** A refusal of a batch is the fault of one of its jobs. */
-function isRefusal(answer: Answer): answer is { kind: 'failed'; error: VendorRejectedError } {
+function isRefusal(answer: Answer): answer is Failed & { error: VendorRejectedError } {
   return answer.kind === 'failed' && answer.error instanceof VendorRejectedError;
 }
 
-/** A 500 to a batch may be. */
-function isServerError(answer: Answer): boolean {
-  return answer.kind === 'failed' && answer.error instanceof VendorUnavailableError && answer.error.httpStatus === 500;
+/** A failure of a batch may be. */
+function mayBlameOne(answer: Answer): boolean {
+  return answer.kind === 'failed' && answer.mayBlameOne === true;
+}
+
+/** A 500, and whatever breaks the module itself, can come from what one vendor job holds. */
+function canBeOfOne(error: unknown): boolean {
+  if (!(error instanceof JobferryError) || isModuleFault(error)) return true;
+  return error instanceof VendorUnavailableError && error.httpStatus === 500;
 }

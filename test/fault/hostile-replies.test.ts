@@ -12,6 +12,8 @@ import type {
   HttpReply,
   HttpRequest,
   LimitReport,
+  LookupAnswer,
+  LookupJob,
   ReconcileReply,
   StepContext,
   SubmitReply,
@@ -266,7 +268,9 @@ async function run(
   const now = Date.now();
   const { signal } = new AbortController();
   if (owner === 'lookups') {
-    return call.adapter.lookups[name]?.look(call.jobs ?? [], { account, http, logger: silentLogger, now, signal });
+    const jobs = call.jobs ?? [];
+    const answers = await call.adapter.lookups[name]?.look(jobs, { account, http, logger: silentLogger, now, signal });
+    return answers === undefined ? answers : readAnswers(jobs, answers);
   }
   const operation = call.adapter.operations[owner];
   if (operation === undefined) throw new Error(`no operation ${owner}`);
@@ -295,6 +299,18 @@ async function run(
   if (name === 'reconcile')
     return operation.reconcile?.(context, call.intent ?? { attempt: 1, at: now, fingerprint: '0' });
   return operation[name as 'preflight' | 'submit' | 'prepare' | 'confirm']?.(context);
+}
+
+/** What a look-up says to those who asked; an answer about a stranger stays to be found. */
+function readAnswers(
+  jobs: readonly LookupJob[],
+  answers: ReadonlyMap<string, LookupAnswer>,
+): Map<string, VendorReport | undefined> {
+  const reports = [...answers].map(([id, answer]) => {
+    const job = jobs.find((one) => one.id === id) ?? { id, extra: undefined };
+    return [id, typeof answer === 'function' ? answer(job) : answer] as const;
+  });
+  return new Map(reports.filter(([, report]) => report !== undefined));
 }
 
 interface Trial {

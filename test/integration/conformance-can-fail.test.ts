@@ -84,7 +84,10 @@ describe('the conformance suite finds an adapter that', { concurrent: true, time
       const known = new Set(['queued', 'rendering', 'done']);
       const found = await lookup.look(jobs, context);
       return new Map(
-        [...found].map(([id, one]) => [id, known.has(one.vendorStatus ?? '') ? one : { status: 'failed' }]),
+        [...found].map(([id, one]) => {
+          const word = typeof one === 'function' ? undefined : one.vendorStatus;
+          return [id, known.has(word ?? '') ? one : { status: 'failed' }];
+        }),
       );
     });
     await expect(runCase('an unknown status word is not terminal', adapter)).rejects.toThrow('ended as failed');

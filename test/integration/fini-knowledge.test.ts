@@ -87,6 +87,38 @@ describe('fini.knowledge.generate', () => {
     expect(vendor.callsTo(routes.status)[0]?.json).toEqual({ jobIds: [uuid(1)] });
   });
 
+  it('keeps its document and draft beside watches of the same job', async () => {
+    const { vendor, harness } = await start();
+    const together = { ...poll, initialDelayMs: 99, factor: 1, maxDelayMs: 100 };
+    vendor.on(routes.generate, { json: { backgroundJobId: uuid(1) } });
+    let isOver = false;
+    vendor.on(routes.status, (call) =>
+      isOver ? allCompleted(call) : { json: { jobs: [{ id: uuid(1), jobStatus: 'IN_PROGRESS' }] } },
+    );
+    const watch = (): Promise<string> => harness.submit('fini', 'watch', { jobIds: [uuid(1)] }, { poll: together });
+    const watches = await Promise.all(Array.from({ length: 30 }, watch));
+    const documents = [7, 8, 9, 10].map(uuid);
+    const generates = await Promise.all(
+      documents.map((documentId) => {
+        const input = { candidateKnowledge: text, origin: 'sources', documentId, isDraft: false };
+        return harness.submit('fini', 'knowledge.generate', input, { poll: together });
+      }),
+    );
+    await until(() => vendor.callsTo(routes.generate).length === 4 && vendor.callsTo(routes.status).length > 10);
+    isOver = true;
+    for (const [at, id] of generates.entries()) {
+      const result = { documentId: documents[at], draft: false, articleId: `article-${uuid(1)}` };
+      const { data } = await harness.event(id);
+      expect(data).toMatchObject({ outcome: 'succeeded', vendorJobs: [{ id: uuid(1), result }] });
+    }
+    for (const id of watches) {
+      const { data } = await harness.event(id);
+      expect(data.vendorJobs[0]?.result).toEqual({ articleId: `article-${uuid(1)}`, draft: null });
+    }
+    const polls = harness.events.reduce((sum, { data }) => sum + data.polls, 0);
+    expect(vendor.callsTo(routes.status).length).toBeLessThan(polls / 2);
+  });
+
   it('says live where isDraft is false, and takes a null article for an end without change', async () => {
     const { vendor } = await start();
     vendor.on(routes.generate, { json: { backgroundJobId: uuid(1) } });

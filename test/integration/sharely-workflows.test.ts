@@ -244,6 +244,31 @@ describe('background-jobs of Sharely', () => {
     expect(asked().length).toBeLessThanOrEqual(5);
   });
 
+  it('that six upserts share is asked for once, and each is confirmed on its own role', async () => {
+    const joint = vendor.addWorkflow();
+    vendor.statuses = ['RUNNING', 'RUNNING', 'RUNNING', 'COMPLETED'];
+    vendor.script(/^POST \/role\/upsert/, (call) => {
+      const reply = vendor.handle(call);
+      if (reply === 'cut') return reply;
+      return { ...reply, json: { ...(reply.json as object), workflowId: joint.id } };
+    });
+    // Just below the ceiling there is next to no jitter: their look-ups fall due together.
+    const together = { ...poll, initialDelayMs: 499, factor: 1, maxDelayMs: 500 };
+    const inputs = [1, 2, 3, 4, 5, 6].map((n) => ({ name: `Role ${n}`, customerRoleId: `role-${n}` }));
+    const ids = await Promise.all(
+      inputs.map((input) => harness.submit('sharely', 'role.upsert', input, { poll: together })),
+    );
+    const events = await Promise.all(ids.map((id) => harness.event(id)));
+    for (const [at, { data }] of events.entries()) {
+      expect(data).toMatchObject({
+        outcome: 'succeeded',
+        vendorJobs: [{ id: joint.id, result: { role: inputs[at] } }],
+      });
+    }
+    const polls = events.reduce((sum, { data }) => sum + data.polls, 0);
+    expect(asked().length).toBeLessThan(polls / 2);
+  });
+
   it('asks for 500 workflows of one submission in 10 requests', async () => {
     vendor.statuses = ['COMPLETED'];
     const workflowIds = Array.from({ length: 500 }, () => vendor.addWorkflow().id);

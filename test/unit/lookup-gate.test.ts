@@ -1,13 +1,14 @@
 import { describe, expect, it } from 'vitest';
-import { VendorRejectedError, VendorUnavailableError } from '../../src/core/errors.ts';
+import { StepTimeoutError, VendorRejectedError, VendorUnavailableError } from '../../src/core/errors.ts';
 import { silentLogger } from '../../src/ports/logger.ts';
-import type { Lookup, VendorReport } from '../../src/ports/vendor-adapter.ts';
+import type { Lookup, LookupJob, VendorReport } from '../../src/ports/vendor-adapter.ts';
 import type { AccountGate } from '../../src/workers/account-gate.ts';
 import { LookupGate, type Look } from '../../src/workers/lookup-gate.ts';
 
 const open = {
   admit: async () => ({ admitted: true, scope: 'status' }),
   settle: async () => undefined,
+  abandon: async () => undefined,
 } as unknown as AccountGate;
 
 interface Rig {
@@ -49,6 +50,21 @@ function rig(answer: (ids: string[]) => Error | undefined, size = 100): Rig {
   };
 }
 
+/** A gate in front of a look-up of a hundred. */
+function gateOf(look: Lookup<object>['look'], rest: Partial<Lookup<object>> = {}): LookupGate<object> {
+  const context = {
+    account: {},
+    http: undefined as never,
+    logger: silentLogger,
+    signal: new AbortController().signal,
+  };
+  return new LookupGate({ maxBatch: 100, look, ...rest }, context, open, () => 1_000_000);
+}
+
+function extraOf(look: Look): unknown {
+  return look.kind === 'report' ? look.report.extra : undefined;
+}
+
 const ids = (count: number): string[] => Array.from({ length: count }, (_, index) => `job-${index}`);
 const notFound = (): Error => new VendorRejectedError('unknown job', { httpStatus: 404 });
 const serverError = (): Error => new VendorUnavailableError('broken', { taken: 'maybe', httpStatus: 500 });
@@ -71,6 +87,115 @@ describe('a batch of look-ups', () => {
     ]);
     expect(looks.map((look) => look.kind)).toEqual(['report', 'report']);
     expect(requests).toEqual([['a']]);
+  });
+
+  it('shares one answer among those who know the same of a vendor job, and asks again for the others', async () => {
+    const asked: [string, unknown][][] = [];
+    const gate = gateOf(async (jobs) => {
+      asked.push(jobs.map(({ id, extra }) => [id, extra?.['role']]));
+      return new Map(jobs.map(({ id, extra }) => [id, { status: 'running', extra: { ...extra } }]));
+    });
+    const roles = ['a', 'b', 'a', 'c'];
+    const looks = await Promise.all([
+      ...roles.map((role) => gate.look({ id: 'shared', extra: { role } })),
+      gate.look({ id: 'other', extra: undefined }),
+    ]);
+    expect(looks.map(extraOf)).toEqual([...roles.map((role) => ({ role })), {}]);
+    expect(asked).toEqual([
+      [
+        ['shared', 'a'],
+        ['other', undefined],
+      ],
+      [['shared', 'b']],
+      [['shared', 'c']],
+    ]);
+  });
+
+  it('does not conclude from an absence for one what another may be asked for by', async () => {
+    const gate = gateOf(async (jobs) => {
+      return new Map(jobs.flatMap(({ id, extra }) => (extra?.['seen'] === true ? [[id, { status: 'running' }]] : [])));
+    });
+    const looks = await Promise.all([
+      gate.look({ id: 'a', extra: { seen: false } }),
+      gate.look({ id: 'a', extra: { seen: true } }),
+    ]);
+    expect(looks.map((look) => look.kind)).toEqual(['missing', 'report']);
+  });
+
+  it('reads one answer for each who asks, where the look-up can', async () => {
+    let requests = 0;
+    const gate = gateOf(async (jobs) => {
+      requests += 1;
+      return new Map(
+        jobs.map(({ id }) => [
+          id,
+          (job: LookupJob): VendorReport | undefined => {
+            if (job.extra?.['role'] === 'absent') return undefined;
+            if (job.extra?.['role'] === 'broken') throw new Error('this one only');
+            return { status: 'running', extra: { ...job.extra } };
+          },
+        ]),
+      );
+    });
+    const looks = await Promise.all(
+      ['a', 'b', 'absent', 'broken', 'c'].map((role) => gate.look({ id: 'shared', extra: { role } })),
+    );
+    expect(looks.map((look) => look.kind)).toEqual(['report', 'report', 'missing', 'failed', 'report']);
+    expect(looks.map(extraOf)).toEqual([{ role: 'a' }, { role: 'b' }, undefined, undefined, { role: 'c' }]);
+    expect(requests).toBe(1);
+  });
+
+  it('hands out copies of what a submission knows', async () => {
+    const gate = gateOf(async (jobs) => {
+      for (const { extra } of jobs) if (extra !== undefined) extra['role'] = 'changed';
+      return new Map(jobs.map(({ id }) => [id, { status: 'running' }]));
+    });
+    const extra = { role: 'a' };
+    await gate.look({ id: 'a', extra });
+    expect(extra).toEqual({ role: 'a' });
+  });
+
+  it('survives a key that throws', async () => {
+    const batchKey = (): string => {
+      throw new Error('no key');
+    };
+    const gate = gateOf(async () => new Map(), { batchKey });
+    expect(await gate.look({ id: 'a', extra: undefined })).toMatchObject({ kind: 'failed' });
+  });
+
+  it.each([
+    ['undefined', undefined],
+    ['an object', { 'job-3': { status: 'running' } }],
+    ['a number', 7],
+  ])('answers everyone where a look-up returns %s', async (_what, value) => {
+    const gate = gateOf(async () => value as never);
+    const looks = await Promise.all(ids(5).map((id) => gate.look({ id, extra: undefined })));
+    expect(looks.every((look) => look.kind === 'failed')).toBe(true);
+  });
+
+  it('narrows what throws in the look-up itself down to the one vendor job that it throws for', async () => {
+    const { requests, ask } = rig(unlucky(['job-42'], () => new TypeError('cannot read properties of undefined')));
+    const looks = await ask(ids(100));
+    for (const [id, look] of looks) expect(look.kind).toBe(id === 'job-42' ? 'failed' : 'report');
+    expect(requests.length - 1).toBeLessThanOrEqual(16);
+    requests.length = 0;
+    await ask(ids(100));
+    expect(requests.map((one) => one.length).sort()).toEqual([1, 99]);
+  });
+
+  it('asks for each alone after a look-up that never ended, and the innocent come back together', async () => {
+    const timeout = (): Error => new StepTimeoutError('look-up', 1_000);
+    const { requests, ask, clock } = rig(unlucky(['job-3'], timeout));
+    expect([...(await ask(ids(20))).values()].every((look) => look.kind === 'failed')).toBe(true);
+    expect(requests.map((one) => one.length)).toEqual([20]);
+    requests.length = 0;
+    const looks = await ask(ids(20));
+    for (const [id, look] of looks) expect(look.kind).toBe(id === 'job-3' ? 'failed' : 'report');
+    expect(requests.map((one) => one.length)).toEqual(Array.from({ length: 20 }, () => 1));
+    requests.length = 0;
+    clock.now += 1_000;
+    await ask(ids(20));
+    expect(requests.map((one) => one.length).sort()).toEqual([1, 19]);
   });
 
   it.each(ids(100))('finds the culprit %s among 100 within 16 further requests and answers all others', async (bad) => {

@@ -1,5 +1,7 @@
 import { VendorRejectedError } from '../../core/errors.ts';
-import type { Lookup, LookupContext, LookupJob, VendorReport } from '../../ports/vendor-adapter.ts';
+import type { VendorJobStatus } from '../../core/submission.ts';
+import type { Logger } from '../../ports/logger.ts';
+import type { Lookup, LookupAnswer, LookupContext, LookupJob, VendorReport } from '../../ports/vendor-adapter.ts';
 import { parseTimestamp } from '../timestamps.ts';
 import type { FiniAccount } from './account.ts';
 import { canonicalUrl, getRecord, getRecords, listRecords } from './records.ts';
@@ -7,7 +9,7 @@ import { readNotes, toReport } from './runs.ts';
 import { toStatus } from './status.ts';
 import { statusReply, type WireJob, type WireRecord } from './wire.ts';
 
-type Reports = Map<string, VendorReport>;
+type Reports = Map<string, LookupAnswer>;
 
 /** Pages in which a URL's record is searched: what was just queued stands in front. */
 const searchedPages = 5;
@@ -25,20 +27,22 @@ export const documentLookup: Lookup<FiniAccount> = {
 /** A web page whose record the vendor did not name: searched by its URL, and once found asked for by id. */
 export const addressLookup: Lookup<FiniAccount> = {
   maxBatch: 100,
+  // Two submissions can have found different records of one URL. Each record is a request of its own anyway.
+  batchKey: (job) => readNotes(job.extra).documentId ?? '',
   async look(jobs, context) {
     const reports: Reports = new Map();
     const known = jobs.filter((job) => readNotes(job.extra).documentId !== undefined);
     const ids = known.flatMap((job) => readNotes(job.extra).documentId ?? []);
     const records = await getRecords(context.http, ids);
     for (const job of known) {
-      const notes = readNotes(job.extra);
-      const wire = records.get(notes.documentId ?? '');
-      if (wire !== undefined) reports.set(job.id, toReport(wire, notes, context));
+      const wire = records.get(readNotes(job.extra).documentId ?? '');
+      reports.set(job.id, ({ extra }) => (wire === undefined ? wire : toReport(wire, readNotes(extra), context)));
     }
     const sought = jobs.filter((job) => !known.includes(job));
     for (const [job, wire] of await search(sought, context)) {
-      reports.set(job.id, toReport(wire, { ...readNotes(job.extra), documentId: wire.id }, context));
+      reports.set(job.id, ({ extra }) => toReport(wire, { ...readNotes(extra), documentId: wire.id }, context));
     }
+    // One that was not found is left out: how far back the list was read depends on whose notes it was asked with.
     return reports;
   },
 };
@@ -85,22 +89,36 @@ export const jobLookup: Lookup<FiniAccount> = {
       const isMalformed = error instanceof VendorRejectedError && error.httpStatus === 400 && jobs.length === 1;
       throw isMalformed ? new VendorRejectedError(error.message, { httpStatus: 404, cause: error }) : error;
     }
-    const reports: Reports = new Map();
+    const known = new Map<string, WireJob>();
     for (const row of rows) {
       // Rows come in any order; foreign ones are nobody's.
-      const job = asked.get(row.id.toLowerCase());
-      if (job === undefined) continue;
-      const report = toJobReport(row, job, context);
-      const known = reports.get(job.id);
+      const id = asked.get(row.id.toLowerCase())?.id;
+      if (id === undefined) continue;
+      const before = known.get(id);
       // A row that comes twice: the end of the job is the later news.
-      if (known === undefined || known.status === 'pending' || known.status === 'running') reports.set(job.id, report);
+      if (before === undefined || !isEnd(before, context)) known.set(id, row);
     }
-    return reports;
+    return new Map(
+      jobs.map(({ id }) => {
+        const row = known.get(id);
+        // A watch and a generate can wait for one job, and only one of them knows the document.
+        return [id, (job: LookupJob) => (row === undefined ? undefined : toJobReport(row, job, context))];
+      }),
+    );
   },
 };
 
+function isEnd(row: WireJob, { logger }: LookupContext<FiniAccount>): boolean {
+  const status = statusOf(row, logger);
+  return status !== 'pending' && status !== 'running';
+}
+
+function statusOf(row: WireJob, logger: Logger): VendorJobStatus {
+  return row.jobStatus === undefined ? 'running' : toStatus(row.jobStatus, logger);
+}
+
 function toJobReport(row: WireJob, job: LookupJob, { logger }: LookupContext<FiniAccount>): VendorReport {
-  const status = row.jobStatus === undefined ? 'running' : toStatus(row.jobStatus, logger);
+  const status = statusOf(row, logger);
   const completedAt = parseTimestamp(row.completedAt);
   const { documentId, draft } = job.extra ?? {};
   const result = {

@@ -51,12 +51,15 @@ export const workflowLookup: Lookup<SharelyAccount> = {
       tellOnce('row', () => context.logger.warn({ unreadable }, 'background-jobs rows without a workflowId'));
     }
     return new Map(
-      jobs.flatMap((job) => {
-        const report = toReport(job, byId.get(job.id) ?? [], context.logger);
-        // Of an answer that can not be read in full, nothing is concluded from an absence.
-        if (report === undefined && unreadable > 0) return [[job.id, { status: 'running' as const }]];
-        return report === undefined ? [] : [[job.id, report]];
-      }),
+      jobs.map(({ id }) => [
+        id,
+        // Several submissions can share a workflow, each with a resource of its own.
+        (job: LookupJob): VendorReport | undefined => {
+          const report = toReport(job, byId.get(id) ?? [], context.logger);
+          // Of an answer that can not be read in full, nothing is concluded from an absence.
+          return report === undefined && unreadable > 0 ? { status: 'running' } : report;
+        },
+      ]),
     );
   },
 };
