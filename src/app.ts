@@ -15,6 +15,7 @@ import { adapters } from './vendors/catalogue.ts';
 import { HttpClient } from './vendors/http.ts';
 import { FileTransfers } from './vendors/transfers.ts';
 import { AccountGate } from './workers/account-gate.ts';
+import { checkedAdapter } from './workers/checked-adapter.ts';
 import { defaultReconcile, type AccountRuntime, type Engine, type VendorRuntime } from './workers/engine.ts';
 import { LookupGate } from './workers/lookup-gate.ts';
 import { StageWorker } from './workers/stage-worker.ts';
@@ -163,8 +164,12 @@ function buildVendors(
   wanted: readonly string[] | undefined,
 ): Map<string, VendorRuntime> {
   const vendors = new Map<string, VendorRuntime>();
-  for (const { adapter, accounts } of config.vendors) {
-    if (accounts.length === 0 || (wanted !== undefined && !wanted.includes(adapter.name))) continue;
+  for (const { adapter: given, accounts } of config.vendors) {
+    if (accounts.length === 0 || (wanted !== undefined && !wanted.includes(given.name))) continue;
+    const adapter = checkedAdapter(given, {
+      logger: engine.logger.child({ vendor: given.name }),
+      stepLimitMs: config.stepLimitMs,
+    });
     const runtimes = new Map<string, AccountRuntime>();
     for (const { name, account, poll, refresh } of accounts) {
       const logger = engine.logger.child({ vendor: adapter.name, account: name });

@@ -27,6 +27,8 @@ export interface Config {
   maxResultBytes: number;
   reconcile: ConfigFile['reconcile'];
   ambiguity: ConfigFile['ambiguity'];
+  /** How long a step of a vendor module may go without visible activity, ms; not in the file, for tests. */
+  stepLimitMs?: number;
 }
 
 const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'];

@@ -155,6 +155,10 @@ export interface SubmissionState {
   failures?: number;
   /** Refusals of the request to make next; gone when the vendor takes it. */
   refused?: Refusals;
+  /** Steps in a row that never ended and were given up. */
+  stepTimeouts?: number;
+  /** Stages that a confirmation has asked for. */
+  stages?: number;
   /** The vendor asked not to be asked before this. */
   notBefore?: number;
   /** When confirming began, for its grace period. */

@@ -1,5 +1,6 @@
 import { toSafeErrorInfo } from '../core/safe-error.ts';
 import { isOver } from '../core/submission.ts';
+import { saysOfVendor } from './module-fault.ts';
 import type { Move, Turn } from './turn.ts';
 
 /** Ends a submission whose caller canceled it, and tells the vendor where it has a way. */
@@ -28,7 +29,8 @@ async function tellVendor(turn: Turn): Promise<string> {
   try {
     await operation.cancel(turn.context(), running);
   } catch (error) {
-    await account.gate.settle(admission, error);
+    if (saysOfVendor(error)) await account.gate.settle(admission, error);
+    else await account.gate.abandon(admission);
     const { code, message } = toSafeErrorInfo(error);
     turn.logger.warn({ errorCode: code, error: message }, 'the vendor could not be told to stop');
     return `the vendor could not be told, and may go on working: ${message}`;

@@ -15,6 +15,8 @@ const defaultGraceMs = 30_000;
 const defaultConfirmGraceMs = 15_000;
 /** A vendor job that is missing is asked for more than once before it counts as lost, however long a poll takes. */
 const confirmRetryMs = 2_000;
+/** Stages of one operation. The most of those that we know is two. */
+const maxStages = 20;
 
 /**
  * `polling`: asks once for every vendor job that is not over.
@@ -300,6 +302,11 @@ export async function confirmStep(turn: Turn): Promise<Move | undefined> {
     case 'confirmed':
       return turn.settleByJobs();
     case 'next':
+      state.stages = (state.stages ?? 0) + 1;
+      if (state.stages > maxStages) {
+        const message = `the operation has begun ${maxStages} stages and asks for another: it goes in circles`;
+        return turn.settle('failed', { code: 'internal_error', message });
+      }
       state.stage = reply.stage;
       if (reply.carry === undefined) delete state.carry;
       else state.carry = reply.carry;

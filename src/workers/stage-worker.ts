@@ -25,7 +25,7 @@ import { stageQueue, type Stage } from '../queues/names.ts';
 import { isUsualSubmitJob } from '../queues/open-submissions.ts';
 import { openQueue } from '../queues/open-queue.ts';
 import type { JobAddress } from '../queues/record-store.ts';
-import { isRefusedWrite } from '../queues/refused-write.ts';
+import { isRedisFault, isRefusedWrite } from '../queues/refused-write.ts';
 import { maxJobDataBytes, salvage, type SalvagedJob } from '../queues/submit-job.ts';
 import { CompletionCheck, repairEnd, repairHandOver } from './completion-check.ts';
 import { lockDurationMs, stalledIntervalMs, type Engine, type VendorRuntime } from './engine.ts';
@@ -41,6 +41,7 @@ import {
   waitForPollJob,
   type Delay,
 } from './settle.ts';
+import { expireFault, isJson, makeWritable } from './settle-fault.ts';
 import { takeTurn } from './take-turn.ts';
 import { TolerantWorker } from './tolerant-worker.ts';
 import { Turn, TurnLostError, type Move } from './turn.ts';
@@ -191,7 +192,7 @@ export class StageWorker {
         logger.warn({}, 'lost the job: another worker has it, or it was removed');
         throw new DelayedError();
       }
-      return this.#delayAfterFault(error, job, lock, turn, logger);
+      return this.#delayAfterFault(error, { job, hash, token: lock, logger }, turn);
     }
   }
 
@@ -500,17 +501,12 @@ export class StageWorker {
     return { queue: stageQueue(this.vendorName, 'poll'), jobId: pollJobId(state.id) };
   }
 
-  /** A fault of our own, or of Redis. The submission waits and is tried again; its deadline bounds it. */
-  async #delayAfterFault(
-    error: unknown,
-    job: Job,
-    token: string,
-    turn: Turn | undefined,
-    logger: Logger,
-  ): Promise<never> {
+  /** A fault of our own, of the vendor's module or of Redis. The submission is tried again until its deadline, and ends there. */
+  async #delayAfterFault(error: unknown, taken: TakenJob, turn: Turn | undefined): Promise<unknown> {
+    const { job, token, logger } = taken;
     const info = toErrorInfo(error);
     const message = redactText(clip(info.message, 500));
-    const stack = redactText((error as Error).stack ?? '');
+    const stack = redactText(String((error as Partial<Error> | null | undefined)?.stack ?? ''));
     // What Redis refuses one turn it refuses them all: once tells as much.
     if (isRefusedWrite(error)) this.#onError(error);
     else {
@@ -523,14 +519,33 @@ export class StageWorker {
       state.lastError = { code: info.code, message };
     }
     const at = Date.now() + backoffMs(state?.failures ?? 4, Math.random(), { baseMs: 1_000, maxMs: 30_000 });
+    // An outage of Redis leaves it open what a turn would have found.
+    if (turn !== undefined && isOverdue(turn) && !isRedisFault(error)) {
+      const ended = await this.#endAfterFault(turn, { code: info.code, message }, taken);
+      if (ended !== undefined) return ended.result;
+    }
     try {
       const line = `internal fault: ${message}`;
-      return await this.#delay(job, token, { at, state, line, turn });
+      // What cannot be written stays as it was saved last.
+      return await this.#delay(job, token, { at, state: isJson(state) ? state : undefined, line, turn });
     } catch (again) {
       // Where even that fails, the lock runs out and another worker takes the job from what was saved.
       if (!(again instanceof DelayedError || isRefusedWrite(again)))
         logger.warn({ error: redactText(String(again)) }, 'job left to its lock');
       throw new DelayedError();
+    }
+  }
+
+  /** @returns the job's result; undefined where not even that works. */
+  async #endAfterFault(turn: Turn, fault: ErrorInfo, taken: TakenJob): Promise<{ result: unknown } | undefined> {
+    try {
+      makeWritable(turn);
+      return { result: await this.#applyMove(turn, await expireFault(turn, fault), taken) };
+    } catch (error) {
+      if (isEndInBullmq(error)) throw error;
+      if (error instanceof TurnLostError || isLockLost(error)) throw new DelayedError();
+      turn.logger.error({ error: redactText(String(error)) }, 'the submission could not be ended');
+      return undefined;
     }
   }
 
@@ -570,6 +585,10 @@ async function toldByPollJob(job: Job): Promise<CompletionEvent['data'] | undefi
 /** For how long its producer asked BullMQ to hold the job back, ms. */
 function holdBackMs(job: Job): number {
   return clamp(Number(job.opts.delay ?? 0), 0, maxTimerMs);
+}
+
+function isOverdue({ state, engine }: Turn): boolean {
+  return state.settled === undefined && engine.clock.now() >= state.deadlineAt;
 }
 
 function isLockLost(error: unknown): boolean {

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { canBeOwnFault, decideOnLookup, decideOnSubmit } from '../core/decide.ts';
 import { describeSpan, noteAcceptance } from '../core/deadline.ts';
 import { describeDuration } from '../core/describe.ts';
-import { StepFailedError, VendorThrottledError, VendorUnavailableError } from '../core/errors.ts';
+import { StepFailedError, StepTimeoutError, VendorThrottledError, VendorUnavailableError } from '../core/errors.ts';
 import { backoffMs, floorHint, nextPollAt } from '../core/poll-schedule.ts';
 import { redactText } from '../core/redact.ts';
 import { toSafeErrorInfo, toSafeInfo } from '../core/safe-error.ts';
@@ -11,6 +11,7 @@ import { isOver, type ErrorInfo, type Intent, type Resolution, type VendorJob } 
 import type { ReconcileReply, ResendSafety, SubmitReply, VendorRef } from '../ports/vendor-adapter.ts';
 import type { Settled } from './account-gate.ts';
 import { lockDurationMs } from './engine.ts';
+import { saysOfVendor } from './module-fault.ts';
 import { TurnLostError, type Move, type Turn } from './turn.ts';
 
 /**
@@ -20,6 +21,8 @@ import { TurnLostError, type Move, type Turn } from './turn.ts';
 const resendRests = [0, 0.5, 5, 30];
 /** From the intent to the request, ms: less than a lock lives, so that no other worker has the submission yet. */
 export const sendWithinMs = 4_000;
+/** Steps in a row that never ended, after which nothing else is to be expected of the module. */
+const maxStepTimeouts = 3;
 
 /**
  * From `received` to `accepted`: the only place that calls a vendor's submit.
@@ -59,13 +62,14 @@ export async function submitStep(turn: Turn): Promise<Move | undefined> {
 
 async function submit(turn: Turn): Promise<Move | undefined> {
   const { operation, account } = turn.request;
-  if (operation.adopts === true) return accept(turn, await operation.submit(turn.context()));
+  if (operation.adopts === true) return adopt(turn);
 
   const asker = { submission: turn.state.id, refused: turn.state.refused };
   const admission = await account.gate.admit('submit', asker);
   if (!admission.admitted) return turn.wait(admission.until, admission.why);
   let isSettled = false;
   const settleAdmission: SettleAdmission = async (error) => {
+    if (error !== undefined && !saysOfVendor(error)) return saysNothing;
     isSettled = true;
     return account.gate.settle(admission, error);
   };
@@ -78,6 +82,19 @@ async function submit(turn: Turn): Promise<Move | undefined> {
 
 type SettleAdmission = (error: unknown) => Promise<Settled>;
 
+const saysNothing: Settled = { isOwnFault: false };
+
+/** Names vendor jobs that run already; makes no request, so whatever goes wrong may be tried again. */
+async function adopt(turn: Turn): Promise<Move | undefined> {
+  let reply: SubmitReply;
+  try {
+    reply = await turn.request.operation.submit(turn.context());
+  } catch (error) {
+    return onPreflightError(turn, error, () => Promise.resolve(saysNothing));
+  }
+  return accept(turn, reply);
+}
+
 async function submitAdmitted(turn: Turn, settleAdmission: SettleAdmission): Promise<Move | undefined> {
   const { engine, state } = turn;
   const { operation } = turn.request;
@@ -85,6 +102,7 @@ async function submitAdmitted(turn: Turn, settleAdmission: SettleAdmission): Pro
     try {
       const snapshot = await operation.preflight?.(turn.context({ attempt: 1, scope: 'submit' }));
       if (snapshot !== undefined) state.snapshot = snapshot;
+      delete state.stepTimeouts;
     } catch (error) {
       return onPreflightError(turn, error, settleAdmission);
     }
@@ -180,11 +198,25 @@ async function onPreflightError(
 ): Promise<Move | undefined> {
   const decision = decideOnSubmit(error);
   if (decision === 'reject') return giveUp(turn, 'rejected', toSafeErrorInfo(error));
+  if (isEndless(turn, error)) {
+    const { code, message } = toSafeErrorInfo(error);
+    return giveUp(turn, 'rejected', { code, message: `${message}, ${maxStepTimeouts} times; nothing was sent` });
+  }
   const settled = await settleAdmission(error);
   if (decision === 'hold') return onRefused(turn, error, settled);
   if (decision === 'throttle') return waitLonger(turn, error);
   // Nothing was sent: whatever went wrong may be tried again.
   return retryLater(turn, error, 'could not be prepared');
+}
+
+/** Counts steps that never ended. @returns true once it is known that they never will. */
+function isEndless({ state }: Turn, error: unknown): boolean {
+  if (!(error instanceof StepTimeoutError)) {
+    delete state.stepTimeouts;
+    return false;
+  }
+  state.stepTimeouts = (state.stepTimeouts ?? 0) + 1;
+  return state.stepTimeouts >= maxStepTimeouts;
 }
 
 /** Refused as the account's fault, which it is unless others of the account pass. Nothing was created. */
@@ -227,7 +259,12 @@ async function onSubmitError(turn: Turn, error: unknown, settled: Settled): Prom
       enter(state, 'received');
       return retryLater(turn, error, 'never reached the vendor');
     case 'reconcile':
-      beginReconciling(turn, turn.now(), turn.now());
+      // What a step waits for that was given up may still be on its way, in a client of its own.
+      beginReconciling(
+        turn,
+        turn.now(),
+        turn.now() + (error instanceof StepTimeoutError ? engine.reconcile.inFlightMs : 0),
+      );
       state.lastError = info;
       if (safetyOf(turn) !== 'lookup') return undefined;
       return {
@@ -286,11 +323,13 @@ async function reconcileOnce(turn: Turn): Promise<Move | undefined> {
   try {
     reply = await operation.reconcile(turn.context(), state.intent);
   } catch (error) {
-    await account.gate.settle(admission, error);
+    if (saysOfVendor(error)) await account.gate.settle(admission, error);
+    else await account.gate.abandon(admission);
     return onReconcileError(turn, error);
   }
   await account.gate.settle(admission, undefined);
   delete state.failures;
+  delete state.stepTimeouts;
 
   if (typeof reply.found === 'object') {
     turn.logger.info({ vendorJobIds: reply.found.jobs.map((job) => job.id) }, 'lost submit found and adopted');
@@ -321,9 +360,13 @@ async function reconcileOnce(turn: Turn): Promise<Move | undefined> {
   }
 }
 
-function onReconcileError(turn: Turn, error: unknown): Move {
+async function onReconcileError(turn: Turn, error: unknown): Promise<Move | undefined> {
   const { state } = turn;
   const info = toSafeErrorInfo(error);
+  if (isEndless(turn, error)) {
+    state.lastError = info;
+    return unconfirmed(turn, `${info.message}, ${maxStepTimeouts} times`);
+  }
   if (state.reconciliation !== undefined) state.reconciliation.unanswered += 1;
   switch (decideOnLookup(error)) {
     case 'hold':
@@ -408,7 +451,7 @@ export async function giveUp(
   error: ErrorInfo,
 ): Promise<Move | undefined> {
   const { state } = turn;
-  const pieces = turn.request.operation.giveUp?.(turn.context(), error);
+  const pieces = piecesOf(turn, error);
   const isLast = pieces?.more !== true;
   // What was refused or never made started nothing; what is unconfirmed may have, and no later look tells of it.
   const isAll = outcome === 'unconfirmed' ? pieces === undefined || (state.part ?? 0) === 0 : state.jobs.length === 0;
@@ -420,6 +463,17 @@ export async function giveUp(
   const vendorStatus = outcome === 'expired' ? 'not sent' : 'refused';
   const refused: VendorRef = { id: `request-${number}`, kind: '', status: 'failed', vendorStatus, error };
   return accept(turn, pieces ?? { jobs: [refused] }, `request ${number} ${outcome}: ${error.message}`);
+}
+
+/** What the operation notes for a request that is given up. Where it cannot, the request counts as the last one. */
+function piecesOf(turn: Turn, error: ErrorInfo): SubmitReply | undefined {
+  try {
+    return turn.request.operation.giveUp?.(turn.context(), error);
+  } catch (fault) {
+    const { code, message } = toSafeErrorInfo(fault);
+    turn.logger.error({ errorCode: code, error: message }, 'the module cannot say what a request was about');
+    return undefined;
+  }
 }
 
 function addJobs(turn: Turn, refs: readonly VendorRef[]): void {
@@ -441,6 +495,7 @@ async function accept(turn: Turn, reply: SubmitReply, line?: string): Promise<Mo
   delete state.doubts;
   delete state.reconciliation;
   delete state.failures;
+  delete state.stepTimeouts;
   delete state.lastError;
   delete state.refused;
   if (reply.more === true) {

@@ -1,26 +1,46 @@
 import { describeSpan, isAccepted } from '../core/deadline.ts';
+import type { ErrorInfo } from '../core/submission.ts';
 import { enter } from '../core/state-machine.ts';
 import { cancelStep } from './cancel-step.ts';
 import { confirmStep, pollStep } from './poll-step.ts';
+import { settleFault } from './settle-fault.ts';
 import { giveUp, prepareStep, safetyOf, settleUnconfirmed, submitStep } from './submit-step.ts';
 import type { Move, Turn } from './turn.ts';
 
-/** A turn that advances this often without coming to a move is going in circles. */
-const maxSteps = 10_000;
+/** A turn that comes this often to where it was before is going in circles. */
+const maxRounds = 50;
+/** Requests of one submit. The work of each is bounded by its input; what asks for more is asking for ever. */
+const maxParts = 10_000;
 
 /**
  * Carries a submission as far as it goes now, along the state machine of core/submission.ts.
  * @throws TurnLostError when another worker took over meanwhile
  */
 export async function takeTurn(turn: Turn): Promise<Move> {
-  for (let steps = 0; steps < maxSteps; steps += 1) {
+  const places = new Set<string>();
+  for (let rounds = 0; ;) {
     if (turn.state.settled !== undefined) return { kind: 'settled' };
     const end = await endEarly(turn);
     if (end !== undefined) return end;
     const move = await step(turn);
     if (move !== undefined) return move;
+    const place = placeOf(turn);
+    if (places.has(place)) rounds += 1;
+    else rounds = 0;
+    places.add(place);
+    const { phase, part = 0 } = turn.state;
+    if (rounds >= maxRounds) return settleFault(turn, internalError(`it goes in circles in phase ${phase}`));
+    if (part >= maxParts) return settleFault(turn, internalError(`its submit asks for more than ${maxParts} requests`));
   }
-  throw new Error(`submission ${turn.state.id} goes in circles in phase ${turn.state.phase}`);
+}
+
+/** What moves when a submission gets on. */
+function placeOf({ state: { phase, part, stage, stages, jobs } }: Turn): string {
+  return JSON.stringify([phase, part, stage, stages, jobs.length]);
+}
+
+function internalError(message: string): ErrorInfo {
+  return { code: 'internal_error', message };
 }
 
 async function step(turn: Turn): Promise<Move | undefined> {
