@@ -115,12 +115,14 @@ export class WorkerMetrics {
     return {
       ...operation,
       submit: async (context) => {
-        const reply = await operation.submit(context).catch((error: unknown) => {
+        try {
+          const reply = await operation.submit(context);
+          this.#submits.inc({ vendor, operation: name, result: 'ok' });
+          return reply;
+        } catch (error) {
           this.#submits.inc({ vendor, operation: name, result: codeOf(error) });
           throw error;
-        });
-        this.#submits.inc({ vendor, operation: name, result: 'ok' });
-        return reply;
+        }
       },
     };
   }

@@ -1,6 +1,7 @@
 import {
   AccountHeldError,
   InvalidSubmissionError,
+  StepTimeoutError,
   VendorContractError,
   VendorRejectedError,
   VendorThrottledError,
@@ -54,6 +55,8 @@ export type LastLook = 'answered' | 'forbidden' | 'unanswered';
 
 export function judgeLastLook(error: unknown): LastLook {
   if (error instanceof AccountHeldError) return 'unanswered';
+  // Asked for alone, it shows whether this vendor job was the cause.
+  if (error instanceof StepTimeoutError && error.isShared) return 'unanswered';
   if (error instanceof VendorThrottledError || error instanceof VendorUnavailableError)
     return (error.retryAfterMs ?? 0) > 0 ? 'forbidden' : 'unanswered';
   return 'answered';

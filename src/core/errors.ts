@@ -189,12 +189,16 @@ export class StepFailedError extends JobferryError {
   }
 }
 
-/** A step of a vendor module showed no activity for so long that it was given up. It may still be under way. */
+/** A step of a vendor module did not end and was given up. It may still be under way. */
 export class StepTimeoutError extends JobferryError {
   override readonly name = 'StepTimeoutError';
 
-  constructor(step: string, limitMs: number) {
-    super('step_timeout', `${step} did not end: given up after ${limitMs} ms without activity`);
+  /** It was about several vendor jobs, any of which may be the cause. */
+  readonly isShared: boolean;
+
+  constructor(step: string, after: string, isShared = false) {
+    super('step_timeout', `${step} did not end: given up after ${after}`);
+    this.isShared = isShared;
   }
 }
 

@@ -7,6 +7,8 @@ import type { Logger } from '../ports/logger.ts';
 export const defaultStepLimitMs = 60_000;
 /** The limit is counted in tenths: a process that stood still for an hour has missed one of them, not all. */
 const ticks = 10;
+/** Requests and transfers of one step. Those of ours make a few thousand at most, for inputs of the largest size. */
+const maxRequests = 20_000;
 
 /** One step of a vendor module, named for logs and errors. */
 export interface WatchedStep {
@@ -16,30 +18,35 @@ export interface WatchedStep {
   /** `preflight`, `submit` … */
   step: string;
   limitMs: number;
+  /** True where it is about several vendor jobs. */
+  isShared?: boolean;
 }
 
 /** What of a step can be seen from outside: requests and transfers, all of which have bounds of their own. */
 export class StepWatch {
   readonly #timer: NodeJS.Timeout;
+  readonly #onGivenUp: (after: string) => void;
+  #requests = 0;
   #inFlight = 0;
   #quietTicks = 0;
   #isGivenUp = false;
 
-  constructor(limitMs: number, onTimeout: () => void) {
+  /** @param onGivenUp - told after what. */
+  constructor(limitMs: number, onGivenUp: (after: string) => void) {
+    this.#onGivenUp = onGivenUp;
     const tick = (): void => {
       if (this.#inFlight > 0) return;
       this.#quietTicks += 1;
       // The first of them may have begun before the quiet did.
-      if (this.#quietTicks <= ticks) return;
-      this.#isGivenUp = true;
-      this.end();
-      onTimeout();
+      if (this.#quietTicks > ticks) this.#giveUp(`${limitMs} ms without activity`);
     };
     this.#timer = setInterval(tick, clamp(limitMs / ticks, 1, maxTimerMs)).unref();
   }
 
   /** Stops the clock until this has ended. A step that was given up sends nothing more. */
   async during<T>(work: () => Promise<T>): Promise<T> {
+    this.#requests += 1;
+    if (this.#requests > maxRequests) this.#giveUp(`${maxRequests} requests`);
     if (this.#isGivenUp) await this.#refuseLate();
     this.#inFlight += 1;
     try {
@@ -74,6 +81,13 @@ export class StepWatch {
     clearInterval(this.#timer);
   }
 
+  #giveUp(after: string): void {
+    if (this.#isGivenUp) return;
+    this.#isGivenUp = true;
+    this.end();
+    this.#onGivenUp(after);
+  }
+
   async #refuseLate(): Promise<never> {
     // A module that tries for ever must not keep the process from everything else.
     await sleep(1_000, undefined, { ref: false });
@@ -88,7 +102,7 @@ export class StepWatch {
  * @throws StepTimeoutError
  */
 export async function runWatched(
-  { vendor, of, step, limitMs }: WatchedStep,
+  { vendor, of, step, limitMs, isShared }: WatchedStep,
   { signal, logger }: { signal: AbortSignal; logger: Logger },
   begin: (watch: StepWatch, signal: AbortSignal) => unknown,
 ): Promise<unknown> {
@@ -103,11 +117,11 @@ export async function runWatched(
   const timeout = new Promise<never>((_, reject) => {
     giveUp = reject;
   });
-  const watch = new StepWatch(limitMs, () => {
+  const watch = new StepWatch(limitMs, (after) => {
     isGivenUp = true;
     const elapsedMs = Math.round(performance.now() - startedAt);
-    logger.error({ ...where, limitMs, elapsedMs }, 'a step of the vendor module never ended and is given up');
-    giveUp(new StepTimeoutError(`${vendor} ${of}: ${step}`, limitMs));
+    logger.error({ ...where, limitMs, elapsedMs, after }, 'a step of the vendor module never ended and is given up');
+    giveUp(new StepTimeoutError(`${vendor} ${of}: ${step}`, after, isShared));
     abort.abort();
   });
   const running = (async () => begin(watch, abort.signal))();

@@ -184,7 +184,7 @@ describe('a batch of look-ups', () => {
   });
 
   it('asks for each alone after a look-up that never ended, and the innocent come back together', async () => {
-    const timeout = (): Error => new StepTimeoutError('look-up', 1_000);
+    const timeout = (): Error => new StepTimeoutError('look', 'a while');
     const { requests, ask, clock } = rig(unlucky(['job-3'], timeout));
     expect([...(await ask(ids(20))).values()].every((look) => look.kind === 'failed')).toBe(true);
     expect(requests.map((one) => one.length)).toEqual([20]);
