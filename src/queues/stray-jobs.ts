@@ -270,7 +270,10 @@ return restored`,
     lua: `${placeOf}${putInLine}
 local base, id = KEYS[1], ARGV[1]
 if placeOf(base, id) ~= ${place.waitingForChildren} or placeOf(ARGV[2], ARGV[3]) > ${place.finished} then return 0 end
-redis.call('DEL', base .. id .. ':dependencies')
+local children = base .. id .. ':dependencies'
+-- It may be a parent of other jobs, and never have had this child.
+if redis.call('SCARD', children) > 0 and redis.call('SISMEMBER', children, ARGV[2] .. ARGV[3]) == 0 then return 0 end
+redis.call('DEL', children)
 redis.call('ZREM', base .. 'waiting-children', id)
 local line = lineOf(base)
 putInLine(base, id, line)

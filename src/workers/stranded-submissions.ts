@@ -32,8 +32,6 @@ export class StrandedSubmissions {
   readonly #strays: Readonly<Record<Stage, StrayJobs>>;
   readonly #logger: Logger;
   readonly #takeUp: (place: { stage: Stage; jobId: string }) => Promise<void>;
-  /** Submit jobs that wait for a poll job that is gone, seen once: what takes a poll job away may free its parent next. */
-  #childless = new Set<string>();
 
   /**
    * @param strays - of each of the vendor's queues; gets what stands in no list
@@ -73,12 +71,8 @@ export class StrandedSubmissions {
     await this.#strays.poll.suspect(unplaced.poll);
   }
 
-  /** A submit job that stays for a flow waits for its poll job. When that is gone, it ends the submission itself. */
+  /** A submit job that stays for a flow waits for its poll job. When that is gone, its worker ends the submission. */
   async #release({ jobId, pollJobId }: { jobId: string; pollJobId: string }): Promise<void> {
-    if (!this.#childless.delete(jobId)) {
-      if (this.#childless.size < 10_000) this.#childless.add(jobId);
-      return;
-    }
     if (await this.#strays.submit.release(jobId, this.#strays.poll, pollJobId))
       this.#logger.warn({ jobId, pollJobId }, 'a submit job waited for a poll job that is gone; put back into line');
   }

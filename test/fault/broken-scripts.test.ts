@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { StrayJobs } from '../../src/queues/stray-jobs.ts';
 import { until } from '../helpers/harness.ts';
-import { expectOnceEach } from '../helpers/one-of-each-state.ts';
 import { OwnRedis } from '../helpers/own-redis.ts';
 import { RedisFaultRig } from '../helpers/redis-fault-rig.ts';
 
@@ -36,11 +35,14 @@ describe('scripts that Redis stops half-way', { timeout: 150_000 }, () => {
 
       const events = await rig.settled(ids, 60_000);
       expect(Date.now() - returnedAt).toBeLessThan(60_000);
-      expectOnceEach(rig, events, ids);
-      const putBack = rig.log.filter((line) => line.message.includes('put back'));
-      expect(putBack.map((line) => line.fields['queue'])).toContain('knowhere.poll');
-      expect(putBack.map((line) => line.fields['queue'])).toContain('knowhere.submit');
-      // Nothing is left that nobody will ever take.
+      expect(events.map((event) => [event.subject, event.data.outcome]).sort()).toEqual(
+        ids.map((id) => [id, 'succeeded']),
+      );
+      for (const id of ids) expect([id, rig.made(id)]).toEqual([id, [expect.any(String)]]);
+      // Some are put back while the right is still missing, which breaks that script too: it may not be in the log.
+      const refusal = /NOPERM|can't run this command/;
+      expect(rig.log.some((line) => refusal.test(String(line.fields['error'])))).toBe(true);
+      // Nothing is left in no list, of settled submissions neither.
       for (const queue of ['knowhere.submit', 'knowhere.poll']) {
         const strays = new StrayJobs(rig.connection, 'bull', queue);
         await until(async () => {

@@ -149,7 +149,7 @@ describe('a submit job that waits for its poll job', () => {
     await submit.add('parse', {}, { jobId: 'flow' });
     const job = await worker.getNextJob('token');
     await poll.add('parse', {}, { jobId: 'flow', delay: 60_000, parent: { id: 'flow', queue: submit.qualifiedName } });
-    expect(await job!.moveToWaitingChildren('token')).toBe(true);
+    expect(await job.moveToWaitingChildren('token')).toBe(true);
     await redis.hset(openKey(prefix, 'knowhere'), 'flow', JSON.stringify({ op: 'parse', at: 1 }));
     await worker.close();
     return new OpenSubmissions(redis, prefix);
