@@ -35,8 +35,9 @@ export class Gate {
 
 /** All ended well, with one vendor job and one event each. */
 export function expectOnceEach(rig: RedisFaultRig, events: readonly CompletionEvent[], ids: readonly string[]): void {
-  const ends = events.map((event) => [event.id, event.data.outcome]);
-  expect(ends.sort()).toEqual(ids.map((id) => [`knowhere.${id}`, 'succeeded']).sort());
+  const ends = events.map((event) => [event.subject, event.data.outcome]);
+  expect(ends.sort()).toEqual(ids.map((id) => [id, 'succeeded']).sort());
+  for (const event of events) expect(event.id.startsWith(`knowhere.${event.subject}.`)).toBe(true);
   expect(new Set(rig.deliveries.map((event) => event.id)).size).toBe(ids.length);
   for (const id of ids) expect([id, rig.made(id)]).toEqual([id, [expect.any(String)]]);
   for (const { subject, data } of events) expect(data.vendorJobs.map((job) => job.id)).toEqual(rig.made(subject));
