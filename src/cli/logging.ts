@@ -23,10 +23,12 @@ export function createLogger(level: string, output?: DestinationStream): Logger 
         errorLikeObjectKeys: ['err'],
         singleLine: true,
         // Standard output's own number: pino-pretty writes there at once, so no line is lost at exit.
-        ...(output === undefined ? { destination: 1 } : { destination: toWritable(output) }),
+        ...(output === undefined || output instanceof LogOutput
+          ? { destination: 1 }
+          : { destination: toWritable(output) }),
       })
-    : (output ?? pino.destination({ fd: 1, sync: true }));
-  return pino(
+    : (output ?? new LogOutput());
+  const logger = pino(
     {
       level,
       timestamp: pino.stdTimeFunctions.isoTime,
@@ -52,6 +54,51 @@ export function createLogger(level: string, output?: DestinationStream): Logger 
     },
     destination,
   );
+  if (destination instanceof LogOutput) {
+    destination.onReadAgain = (dropped) => logger.warn({ dropped }, 'log lines were dropped: nothing read them');
+  }
+  return logger;
+}
+
+/** How much of the log may wait for its reader, bytes. */
+const maxWaitingBytes = 1_048_576;
+
+/**
+ * Standard output for log lines. A pipe that nobody reads fills up, and what writes there at once then stands still; here
+ * lines wait in memory up to a bound, and beyond it they are dropped and counted.
+ */
+export class LogOutput implements DestinationStream {
+  /** Lines dropped since the process began. */
+  dropped = 0;
+  /** Told how many lines were dropped once the log is read again. */
+  onReadAgain: (dropped: number) => void = () => undefined;
+  readonly #output: Writable;
+  #droppedNow = 0;
+  #isClosed = false;
+
+  constructor(output: Writable = process.stdout) {
+    this.#output = output;
+    // A worker goes on without its log; the command's own listener would end it.
+    output.removeAllListeners('error');
+    output.on('error', () => (this.#isClosed = true));
+  }
+
+  write(line: string): void {
+    if (this.#isClosed) return;
+    if (this.#output.writableLength + line.length > maxWaitingBytes) {
+      if (this.#droppedNow === 0) this.#output.once('drain', () => this.#onDrain());
+      this.#droppedNow += 1;
+      this.dropped += 1;
+      return;
+    }
+    this.#output.write(line);
+  }
+
+  #onDrain(): void {
+    const dropped = this.#droppedNow;
+    this.#droppedNow = 0;
+    this.onReadAgain(dropped);
+  }
 }
 
 /** `knowhere.parse invoice-2291: ` */

@@ -9,14 +9,18 @@ const hardLimitMs = 9_200;
  */
 const sameWishMs = 700;
 
+/** SIGHUP as well: a terminal or a connection that goes away sends it, and work must not be cut off by that. */
+const endingSignals = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
+export type EndingSignal = (typeof endingSignals)[number];
+
 /**
- * Resolves at the first SIGTERM or SIGINT. From then on the process ends within 9.2 s with code 0, whatever hangs;
+ * Resolves at the first SIGTERM, SIGINT or SIGHUP. From then on the process ends within 9.2 s with code 0, whatever hangs;
  * a second signal ends it at once.
  */
-export async function untilSignal(onSignal: (signal: 'SIGTERM' | 'SIGINT') => void = () => undefined): Promise<void> {
+export async function untilSignal(onSignal: (signal: EndingSignal) => void = () => undefined): Promise<void> {
   await new Promise<void>((resolve) => {
     let firstAt: number | undefined;
-    const onEach = (signal: 'SIGTERM' | 'SIGINT'): void => {
+    const onEach = (signal: EndingSignal): void => {
       const now = performance.now();
       if (firstAt === undefined) {
         firstAt = now;
@@ -27,8 +31,7 @@ export async function untilSignal(onSignal: (signal: 'SIGTERM' | 'SIGINT') => vo
         process.exit(128 + constants.signals[signal]);
       }
     };
-    process.on('SIGTERM', onEach);
-    process.on('SIGINT', onEach);
+    for (const signal of endingSignals) process.on(signal, onEach);
   });
 }
 
