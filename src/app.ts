@@ -3,19 +3,22 @@ import { loadConfig, requireRedis, type Config } from './config/load-config.ts';
 import type { CompletionEvent } from './core/completion-event.ts';
 import { ConfigError } from './core/errors.ts';
 import { redactText } from './core/redact.ts';
-import { systemClock } from './ports/clock.ts';
 import { silentLogger, type Logger } from './ports/logger.ts';
 import type { VendorAdapter } from './ports/vendor-adapter.ts';
 import { AccountBoard } from './queues/account-board.ts';
+import { ClockSteps } from './queues/clock-steps.ts';
 import { openConnection, type RedisTarget } from './queues/connection.ts';
 import type { Stage } from './queues/names.ts';
 import { ResultQueues } from './queues/open-queue.ts';
 import { RecordStore } from './queues/record-store.ts';
+import { RedisClock } from './queues/redis-clock.ts';
+import { RedisHealth, refuseEviction } from './queues/redis-health.ts';
 import { adapters } from './vendors/catalogue.ts';
 import { HttpClient } from './vendors/http.ts';
 import { FileTransfers } from './vendors/transfers.ts';
 import { AccountGate } from './workers/account-gate.ts';
 import { checkedAdapter } from './workers/checked-adapter.ts';
+import { ClockWatch } from './workers/clock-watch.ts';
 import { defaultReconcile, type AccountRuntime, type Engine, type VendorRuntime } from './workers/engine.ts';
 import { LookupGate } from './workers/lookup-gate.ts';
 import { StageWorker } from './workers/stage-worker.ts';
@@ -38,9 +41,20 @@ export interface RunWorkersOptions {
 export interface RunningWorkers {
   /** What runs: `knowhere.submit`, `knowhere.poll` … */
   queues: readonly string[];
-  ready(): Promise<{ ready: boolean; details: object }>;
+  /** Whether work can be done, and if not, why, in words. */
+  ready(): Promise<{ ready: boolean; details: WorkersDetails }>;
+  /** By how much this machine's clock is ahead of Redis', ms; negative when it is behind. */
+  clockOffsetMs(): number;
   /** Drains and ends. */
   close(): Promise<void>;
+}
+
+export interface WorkersDetails {
+  /** Why no work can be done, or not all of it; empty when all is well. */
+  reasons: readonly string[];
+  redis: boolean;
+  clockOffsetMs: number;
+  workers: readonly { queue: string; running: boolean; hungTurns: number }[];
 }
 
 /** How long closing may take, ms; a worker's own drain is shorter. */
@@ -93,14 +107,20 @@ export async function startWorkers(options: StartWorkersOptions = {}): Promise<R
  */
 export async function runWorkers(options: RunWorkersOptions): Promise<RunningWorkers> {
   const { config, logger } = options;
-  let lastErrorAt = 0;
+  let lastErrorAt = Number.NEGATIVE_INFINITY;
   const redis = openConnection(options.redis, (error) => {
-    const now = Date.now();
+    const now = performance.now();
     if (now - lastErrorAt < 5_000) return;
     lastErrorAt = now;
     logger.error({ error: redactText(error.message) }, 'Redis is not reachable');
   });
-  const results = new ResultQueues(redis, config.prefix, config.retention.eventsSeconds);
+  // Before anything of BullMQ's is opened: it says this on the console, in a line of its own, and goes on.
+  await refuseEviction(redis).catch((error: unknown) => {
+    redis.disconnect();
+    throw error;
+  });
+  const clock = new RedisClock(redis, config.prefix);
+  const results = new ResultQueues(redis, config.prefix, config.retention.eventsSeconds, clock);
   const transfers = new FileTransfers(config);
   const engine: Engine = {
     vendors: new Map(),
@@ -115,7 +135,7 @@ export async function runWorkers(options: RunWorkersOptions): Promise<RunningWor
     reconcile: { ...defaultReconcile, ...config.reconcile },
     ambiguity: config.ambiguity,
     checkpoint: options.checkpoint ?? (() => undefined),
-    clock: systemClock,
+    clock,
     logger,
   };
   const vendors = buildVendors(engine, config, options.vendors);
@@ -131,21 +151,47 @@ export async function runWorkers(options: RunWorkersOptions): Promise<RunningWor
         }),
     ),
   );
+  const watch = new ClockWatch({
+    clock,
+    steps: new ClockSteps(redis, config.prefix),
+    logger,
+    onFitness: (isFit) => {
+      for (const worker of workers) worker[isFit ? 'resume' : 'pause']();
+    },
+    onError: (error) => logger.warn({ error: redactText(String(error)) }, "Redis' time could not be read"),
+  });
+  await watch.start();
   await Promise.all(workers.map((worker) => worker.start()));
+  const health = new RedisHealth(redis, config.prefix);
   return {
     queues: workers.map((worker) => `${worker.vendorName}.${worker.stage}`),
     async ready() {
-      const isReachable = await answersWithin(redis.ping(), 1_000);
+      const redisTrouble = await health.trouble();
       const running = workers.map((worker) => ({
         queue: `${worker.vendorName}.${worker.stage}`,
         running: worker.isRunning,
+        hungTurns: worker.slots.hung,
+        isStuck: worker.slots.hung * 2 >= worker.slots.all,
       }));
+      const reasons = [
+        ...(redisTrouble === undefined ? [] : [redisTrouble]),
+        ...(watch.isFit ? [] : [`${watch.trouble() ?? 'the clock was off'}: no work is taken`]),
+        ...running.filter((one) => watch.isFit && !one.running).map((one) => `the worker of ${one.queue} does not run`),
+        ...running.filter((one) => one.isStuck).map((one) => `${one.hungTurns} turns of ${one.queue} do not end`),
+      ];
       return {
-        ready: isReachable && running.every((one) => one.running),
-        details: { redis: isReachable, workers: running },
+        ready: reasons.length === 0,
+        details: {
+          reasons,
+          redis: redisTrouble === undefined,
+          clockOffsetMs: clock.offsetMs(),
+          workers: running.map(({ isStuck: _isStuck, ...one }) => one),
+        },
       };
     },
+    clockOffsetMs: () => clock.offsetMs(),
     async close() {
+      watch.close();
       const closing = (async (): Promise<void> => {
         await Promise.all(workers.map((worker) => worker.close()));
         await results.close();

@@ -1,5 +1,6 @@
 import { redactValue } from '../core/redact.ts';
 import { stageQueue } from '../queues/names.ts';
+import type { RedisHealth } from '../queues/redis-health.ts';
 import type { QueueFacts, QueueFactsReader } from './queue-facts.ts';
 import type { RedisWatch } from './redis-watch.ts';
 import { withTimeLimit } from './time-limit.ts';
@@ -7,8 +8,10 @@ import { withTimeLimit } from './time-limit.ts';
 export interface Readiness {
   ready: boolean;
   details: {
-    status: 'ready' | 'redis does not answer' | 'workers are missing';
+    status: 'ready' | 'redis does not answer' | 'redis is of no use' | 'workers are missing';
     redis: 'up' | 'down';
+    /** What is wrong with Redis, in words. */
+    reason?: string;
     /** Which queues have work and nobody to do it. */
     withoutWorkers?: readonly string[];
     queues: readonly Omit<QueueFacts, 'counts'>[];
@@ -16,9 +19,10 @@ export interface Readiness {
   };
 }
 
-/** Whether submissions move: Redis answers, and every vendor that has some has workers for both stages. */
+/** Whether submissions move: Redis answers and takes writes, and every vendor that has some has workers for both stages. */
 export async function readReadiness(
   watch: RedisWatch,
+  health: RedisHealth,
   reader: QueueFactsReader,
   vendors: readonly string[],
   accountStates: (() => Promise<readonly object[]>) | undefined,
@@ -29,16 +33,29 @@ export async function readReadiness(
   }
   const accounts = await withTimeLimit((async () => (await accountStates?.()) ?? [])(), 1_000, []);
   const withoutWorkers = findQueuesWithoutWorkers(read.value, vendors);
+  const reason = await redisTrouble(health);
   return {
-    ready: withoutWorkers.length === 0,
+    ready: reason === undefined && withoutWorkers.length === 0,
     details: {
-      status: withoutWorkers.length === 0 ? 'ready' : 'workers are missing',
+      status: describeStatus(reason, withoutWorkers),
       redis: 'up',
+      ...(reason === undefined ? {} : { reason }),
       ...(withoutWorkers.length === 0 ? {} : { withoutWorkers }),
       queues: read.value.map(({ counts: _counts, ...facts }) => facts),
       accounts: accounts.map((account) => redactValue(account)),
     },
   };
+}
+
+function describeStatus(reason: string | undefined, withoutWorkers: readonly string[]): Readiness['details']['status'] {
+  if (reason !== undefined) return 'redis is of no use';
+  return withoutWorkers.length === 0 ? 'ready' : 'workers are missing';
+}
+
+/** A board may run under a user that is only allowed to read; that says nothing of the workers' user. */
+async function redisTrouble(health: RedisHealth): Promise<string | undefined> {
+  const trouble = await health.trouble();
+  return trouble === undefined || /NOPERM|user executing the script/.test(trouble) ? undefined : trouble;
 }
 
 /** Both stages of a vendor count as one: what waits to be sent will have to be polled. */

@@ -20,6 +20,7 @@ import { adaptPage, boardStyles, redisAwayPage } from './page.ts';
 import { QueueFactsReader, type WatchedQueue } from './queue-facts.ts';
 import { readReadiness } from './readiness.ts';
 import { RedisWatch } from './redis-watch.ts';
+import { RedisHealth } from '../queues/redis-health.ts';
 import { isLoopbackHost, isSameOrigin, securityHeaders } from './request-guards.ts';
 
 export interface RunningBoard {
@@ -42,6 +43,7 @@ export async function startBoard(options: BoardOptions): Promise<RunningBoard> {
   const log = options.log ?? (() => undefined);
   const queues = openQueues(options, resultQueues, log);
   const watch = new RedisWatch(options.connection);
+  const health = new RedisHealth(options.connection, options.prefix);
   const reader = new QueueFactsReader(options.connection, queues);
   const check = login === undefined ? undefined : new LoginCheck(login);
 
@@ -68,7 +70,7 @@ export async function startBoard(options: BoardOptions): Promise<RunningBoard> {
     // Details need the login; who brings a wrong one is told so.
     const refusal = knows ? await refuseLogin(check, c, log) : undefined;
     if (refusal !== undefined) return refusal;
-    const { ready, details } = await readReadiness(watch, reader, options.vendors, options.accountStates);
+    const { ready, details } = await readReadiness(watch, health, reader, options.vendors, options.accountStates);
     return c.json(knows ? details : { status: details.status }, ready ? 200 : 503);
   });
   app.use(async (c, next) => (await refuseLogin(check, c, log)) ?? next());

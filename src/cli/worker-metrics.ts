@@ -4,6 +4,15 @@ import type { CompletionEvent } from '../core/completion-event.ts';
 import { JobferryError } from '../core/errors.ts';
 import type { Lookup, Operation, VendorAdapter } from '../ports/vendor-adapter.ts';
 
+/** What is asked when metrics are read. */
+export interface MetricSources {
+  /** Which workers run at this moment. */
+  queues(): Promise<readonly { queue: string; running: boolean }[]>;
+  /** Undefined while it is not known. */
+  clockOffsetMs(): number | undefined;
+  droppedLogLines?(): number;
+}
+
 /** What a worker process counts: requests to vendors as they go out, and submissions as they end. */
 export class WorkerMetrics {
   readonly #registry = new Registry();
@@ -16,8 +25,7 @@ export class WorkerMetrics {
   readonly #polls: Histogram<'vendor'>;
   readonly #running: Gauge<'queue'>;
 
-  /** @param runningQueues - which workers run at this moment. */
-  constructor(runningQueues: () => Promise<readonly { queue: string; running: boolean }[]>) {
+  constructor(sources: MetricSources) {
     const registers = [this.#registry];
     collectDefaultMetrics({ register: this.#registry });
     this.#submits = new Counter({
@@ -71,7 +79,24 @@ export class WorkerMetrics {
       labelNames: ['queue'],
       registers,
       collect: async () => {
-        for (const { queue, running } of await runningQueues()) this.#running.set({ queue }, running ? 1 : 0);
+        for (const { queue, running } of await sources.queues()) this.#running.set({ queue }, running ? 1 : 0);
+      },
+    });
+    new Gauge({
+      name: 'jobferry_clock_offset_seconds',
+      help: 'By how much the clock of this machine is ahead of Redis; beyond 60 either way no work is taken',
+      registers,
+      collect() {
+        const offsetMs = sources.clockOffsetMs();
+        if (offsetMs !== undefined) this.set(offsetMs / 1_000);
+      },
+    });
+    new Gauge({
+      name: 'jobferry_log_lines_dropped',
+      help: 'Log lines of this process that were dropped because nothing read them',
+      registers,
+      collect() {
+        this.set(sources.droppedLogLines?.() ?? 0);
       },
     });
   }

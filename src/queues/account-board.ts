@@ -152,6 +152,16 @@ export class AccountBoard {
   }
 }
 
+/** A hold that begins after now, by more than clocks differ, is from before the clock was set back: it is due. */
+export function dueAfterStep(state: AccountState, now: number): AccountState {
+  for (const hold of Object.values(state.holds)) {
+    if (hold.since > now + clockToleranceMs) hold.until = Math.min(hold.until, now);
+  }
+  return state;
+}
+
+const clockToleranceMs = 5_000;
+
 const scopes = ['submit', 'status'] as const satisfies readonly Scope[];
 const heldParts = ['account', ...scopes] as const satisfies readonly HeldPart[];
 

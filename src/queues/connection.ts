@@ -121,7 +121,7 @@ class ReplicaRefusals {
   /** @returns what ioredis takes for: nothing of the kind, a new connection, or that and the command again on it. */
   decide(error: Error): false | 1 | 2 {
     if (!/^(?:READONLY|UNBLOCKED) /.test(error.message)) return false;
-    const now = Date.now();
+    const now = performance.now();
     if (now - this.#lastAt > 2_000) this.#firstAt = now;
     this.#lastAt = now;
     this.#onError(error);
@@ -130,7 +130,7 @@ class ReplicaRefusals {
 
   /** A wait between new connections: each of them works, so the tries that ioredis counts never grow. */
   pauseMs(): number {
-    return Date.now() - this.#lastAt < 1_000 ? 500 : 0;
+    return performance.now() - this.#lastAt < 1_000 ? 500 : 0;
   }
 }
 

@@ -8,7 +8,15 @@ import type { ErrorInfo, Refusals } from '../core/submission.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Logger } from '../ports/logger.ts';
 import type { LimitReport, Scope } from '../ports/vendor-adapter.ts';
-import type { AccountBoard, AccountState, HeldPart, Hold, HoldOrigin, Pass } from '../queues/account-board.ts';
+import {
+  dueAfterStep,
+  type AccountBoard,
+  type AccountState,
+  type HeldPart,
+  type Hold,
+  type HoldOrigin,
+  type Pass,
+} from '../queues/account-board.ts';
 
 export type Admission =
   | { admitted: true; scope: Scope; /** Names the probe that this is. */ probe?: string }
@@ -94,6 +102,7 @@ export class AccountGate {
   readonly #clock: Clock;
   readonly #logger: Logger;
   #state: AccountState = noState();
+  /** By the monotonic clock: a clock that was set back must not keep old news. */
   #readAt = Number.NEGATIVE_INFINITY;
   #reading: Promise<void> | undefined;
   readonly #failuresInARow: Record<Scope, number> = { submit: 0, status: 0 };
@@ -145,8 +154,9 @@ export class AccountGate {
         return this.admit(scope, asker);
       }
       const admission = { admitted: true, scope, probe } as const;
+      const begunAt = performance.now();
       const renew = (): void => {
-        if (this.#clock.now() - now > longestProbeMs) clearInterval(renewal);
+        if (performance.now() - begunAt > longestProbeMs) clearInterval(renewal);
         else void this.#board.renewProbe(this.#name, part, probe, probeMs).catch(() => undefined);
       };
       const renewal = setInterval(renew, probeRenewalMs).unref();
@@ -436,7 +446,7 @@ export class AccountGate {
   }
 
   async #refresh(): Promise<void> {
-    if (this.#clock.now() - this.#readAt < refreshMs) return;
+    if (performance.now() - this.#readAt < refreshMs) return;
     this.#reading ??= this.#read().finally(() => {
       this.#reading = undefined;
     });
@@ -445,8 +455,8 @@ export class AccountGate {
 
   async #read(): Promise<void> {
     const states = await this.#board.readAll();
-    this.#state = states.get(this.#name) ?? noState();
-    this.#readAt = this.#clock.now();
+    this.#state = dueAfterStep(states.get(this.#name) ?? noState(), this.#clock.now());
+    this.#readAt = performance.now();
     await this.#sharePasses();
   }
 }

@@ -148,8 +148,10 @@ function checkedLookup(guarded: Guarded, lookup: Lookup): Lookup {
   return {
     ...lookup,
     async look(jobs, context) {
-      const value = await runWatched({ ...guarded, step: 'look', isShared: jobs.length > 1 }, context, (watch, signal) =>
-        lookup.look(jobs, { ...context, signal, http: watchedHttp(context.http, watch) }),
+      const value = await runWatched(
+        { ...guarded, step: 'look', isShared: jobs.length > 1 },
+        context,
+        (watch, signal) => lookup.look(jobs, { ...context, signal, http: watchedHttp(context.http, watch) }),
       );
       return new ModuleReader(`${guarded.vendor} ${guarded.of}: look`).lookupAnswers(value, jobs);
     },

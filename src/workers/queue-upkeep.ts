@@ -5,6 +5,7 @@ import { clip } from '../core/json.ts';
 import { redactText } from '../core/redact.ts';
 import { receive, type SubmissionState } from '../core/submission.ts';
 import type { Logger } from '../ports/logger.ts';
+import { ClockSteps } from '../queues/clock-steps.ts';
 import type { RedisConnection } from '../queues/connection.ts';
 import { readEnqueuedAt } from '../queues/enqueued-at.ts';
 import { stageQueue, type Stage } from '../queues/names.ts';
@@ -50,6 +51,7 @@ export class QueueUpkeep {
   readonly #onError: (error: unknown) => void;
   readonly #guard: QueueGuard;
   readonly #strays: Readonly<Record<Stage, StrayJobs>>;
+  readonly #steps: ClockSteps;
   readonly #stranded: StrandedSubmissions;
   readonly #timer: NodeJS.Timeout;
   #running: Promise<void> | undefined;
@@ -74,6 +76,7 @@ export class QueueUpkeep {
       submit: new StrayJobs(connection, prefix, stageQueue(vendor, 'submit')),
       poll: new StrayJobs(connection, prefix, stageQueue(vendor, 'poll')),
     };
+    this.#steps = new ClockSteps(connection, prefix);
     const open = new OpenSubmissions(connection, prefix);
     this.#stranded = new StrandedSubmissions(engine, vendor, open, this.#strays, logger, async (place) => {
       const at = openQueueForReading(stageQueue(vendor, place.stage), connection, prefix);
@@ -119,7 +122,9 @@ export class QueueUpkeep {
       await this.#putBack();
       await this.#sweep();
       if (this.#isInDoubt) await this.#startWalk();
-      const overdueMs = await this.#guard.wake(Date.now(), overdueToleranceMs);
+      const stepMs = await this.#steps.repairQueue(this.#queue.name);
+      if (stepMs > 0) this.#logger.warn({ stepMs }, "Redis' clock was set back: delayed jobs were moved along");
+      const overdueMs = await this.#guard.wake(this.#engine.clock.now(), overdueToleranceMs);
       if (overdueMs > 4 * overdueToleranceMs) this.#logger.warn({ overdueMs }, 'jobs are overdue');
     } catch (error) {
       this.#onError(error);

@@ -44,7 +44,7 @@ export async function delayAgain(
   { worker, job, token, address }: LockedJob,
   { at, state, line, turn }: Delay,
 ): Promise<never> {
-  const now = Date.now();
+  const now = engine.clock.now();
   const delay = clamp(at - now, 0, maxTimerMs);
   const fieldsToUpdate =
     state === undefined

@@ -3,12 +3,14 @@ import { buildCompletionEvent, completionData, type CompletionEvent } from '../c
 import { acceptBy, describeSpan, isAccepted, lastAnswerBy, nextBound, renewDeadline } from '../core/deadline.ts';
 import { InvalidSubmissionError, toErrorInfo, type ErrorCode } from '../core/errors.ts';
 import { clip, type Fault } from '../core/json.ts';
+import { moveBack } from '../core/move-back.ts';
 import { backoffMs, clamp, maxTimerMs } from '../core/poll-schedule.ts';
 import { redactText } from '../core/redact.ts';
 import { nameUse, receive, type ErrorInfo, type Outcome, type SubmissionState } from '../core/submission.ts';
 import type { Logger } from '../ports/logger.ts';
 import type { RedisConnection } from '../queues/connection.ts';
-import { readEnqueuedAt } from '../queues/enqueued-at.ts';
+import { backendOnClock } from '../queues/bullmq-internals.ts';
+import { EnqueueTimes } from '../queues/enqueue-times.ts';
 import {
   cancelOf,
   decisionOf,
@@ -58,6 +60,8 @@ export interface StageWorkerOptions {
 const orphanAfterMs = 600_000;
 /** How long requests may go on after a shutdown began: a submit that is cut off is one whose fate is unknown. */
 const drainMs = 7_000;
+/** A turn that takes longer will not end: requests, uploads and downloads have shorter limits. */
+const hungAfterMs = 900_000;
 
 /**
  * One stage of one vendor: a BullMQ worker, and what keeps it healthy.
@@ -76,11 +80,12 @@ export class StageWorker {
   readonly #pollQueue: Queue;
   readonly #worker: TolerantWorker;
   readonly #upkeep: QueueUpkeep;
+  readonly #enqueueTimes: EnqueueTimes;
   readonly #completions: CompletionCheck;
-  /** One per turn under way. Not one signal for all: listeners would pile up on it for as long as the process lives. */
-  readonly #turns = new Set<AbortController>();
+  /** One per turn under way, with its start by the monotonic clock. Not one signal for all: listeners would pile up on it for as long as the process lives. */
+  readonly #turns = new Map<AbortController, number>();
   #isShuttingDown = false;
-  /** Errors by their message, and when they were last told, epoch ms. */
+  /** Errors by their message, and when they were last told, by the monotonic clock. */
   readonly #saidAt = new Map<string, number>();
 
   constructor(engine: Engine, vendor: VendorRuntime, stage: Stage, options: StageWorkerOptions) {
@@ -91,11 +96,13 @@ export class StageWorker {
     this.#queueName = stageQueue(this.vendorName, stage);
     this.#logger = engine.logger.child({ vendor: this.vendorName, stage });
     const { connection, prefix } = options;
-    this.#queue = openQueue(this.#queueName, connection, prefix);
+    const { clock } = engine;
+    this.#queue = openQueue(this.#queueName, connection, prefix, { clock });
     this.#pollQueue =
-      stage === 'poll' ? this.#queue : openQueue(stageQueue(this.vendorName, 'poll'), connection, prefix);
+      stage === 'poll' ? this.#queue : openQueue(stageQueue(this.vendorName, 'poll'), connection, prefix, { clock });
     for (const queue of new Set([this.#queue, this.#pollQueue])) queue.on('error', (error) => this.#onError(error));
     this.#completions = new CompletionCheck(connection);
+    this.#enqueueTimes = new EnqueueTimes(connection, prefix, this.#queueName);
     this.#upkeep = new QueueUpkeep({
       engine,
       vendor: this.vendorName,
@@ -123,6 +130,7 @@ export class StageWorker {
         removeOnFail: keep,
         autorun: false,
       },
+      backendOnClock(clock),
     );
     this.#worker.on('error', (error) => this.#onError(error));
     this.#worker.on('completed', (job) => {
@@ -140,8 +148,26 @@ export class StageWorker {
     void this.#worker.run().catch((error: unknown) => this.#onError(error));
   }
 
+  /** Takes no more jobs; what was begun goes on. */
+  pause(): void {
+    void this.#worker.pause(true).catch((error: unknown) => this.#onError(error));
+  }
+
+  resume(): void {
+    void this.#worker.resume().catch((error: unknown) => this.#onError(error));
+  }
+
   get isRunning(): boolean {
-    return this.#worker.isRunning() && !this.#isShuttingDown;
+    return this.#worker.isRunning() && !this.#worker.isPaused() && !this.#isShuttingDown;
+  }
+
+  /** How many jobs it may have at a time, and how many of those it has had for longer than any work takes. */
+  get slots(): { all: number; hung: number } {
+    const oldest = performance.now() - hungAfterMs;
+    return {
+      all: this.#worker.concurrency,
+      hung: [...this.#turns.values()].filter((startedAt) => startedAt < oldest).length,
+    };
   }
 
   /**
@@ -200,14 +226,16 @@ export class StageWorker {
   async #beginTurn(taken: TakenJob, signal: AbortSignal): Promise<Turn | { result: unknown }> {
     const { job, hash, token, logger } = taken;
     const jobId = job.id ?? '';
-    const stored = recordOf(hash);
     const now = this.#engine.clock.now();
+    const kept = recordOf(hash);
+    const stored = kept === undefined ? undefined : moveBack(kept, now);
     if (stored === undefined && this.stage === 'poll') return { result: await this.#waitForRecord(job, token) };
 
     const fresh = stored === undefined ? this.#readFresh(job, hash) : undefined;
     let state = stored;
     if (state === undefined) {
-      const enqueuedAt = readEnqueuedAt(hash['timestamp'], now);
+      const patienceMs = fresh?.ok === true ? holdBackMs(job) + fresh.request.poll.submitWithinMs : 0;
+      const enqueuedAt = await this.#enqueueTimes.enqueuedAt(jobId, hash['timestamp'], now, patienceMs);
       const end = fresh?.ok === true ? acceptBy(enqueuedAt, holdBackMs(job), fresh.request.poll) : enqueuedAt;
       const id = submissionIdOf(this.vendorName, jobId, job.opts);
       state = receive(id, this.#nameUse(), enqueuedAt, end);
@@ -282,7 +310,7 @@ export class StageWorker {
 
   /** Takes the turn, and gives it up when the worker has to end or has lost the job. */
   async #runTurn(turn: Turn, interruption: AbortController): Promise<Move> {
-    this.#turns.add(interruption);
+    this.#turns.set(interruption, performance.now());
     const interrupted = new Promise<Move>((resolve, reject) => {
       const onAbort = (): void => {
         if (this.#isShuttingDown)
@@ -301,7 +329,7 @@ export class StageWorker {
 
   #interruptTurns(): void {
     this.#isShuttingDown = true;
-    for (const interruption of this.#turns) interruption.abort();
+    for (const interruption of this.#turns.keys()) interruption.abort();
   }
 
   async #applyMove(turn: Turn, move: Move, taken: TakenJob): Promise<unknown> {
@@ -518,7 +546,8 @@ export class StageWorker {
       state.failures = (state.failures ?? 0) + 1;
       state.lastError = { code: info.code, message };
     }
-    const at = Date.now() + backoffMs(state?.failures ?? 4, Math.random(), { baseMs: 1_000, maxMs: 30_000 });
+    const { clock } = this.#engine;
+    const at = clock.now() + backoffMs(state?.failures ?? 4, clock.random(), { baseMs: 1_000, maxMs: 30_000 });
     // An outage of Redis leaves it open what a turn would have found.
     if (turn !== undefined && isOverdue(turn) && !isRedisFault(error)) {
       const ended = await this.#endAfterFault(turn, { code: info.code, message }, taken);
@@ -555,8 +584,8 @@ export class StageWorker {
     const message = said.replace(/\.? script: [0-9a-f]{40}, on .*$/, '');
     this.#upkeep.onQueueError(said);
     // BullMQ and ioredis repeat an error at every try; once in five seconds tells as much.
-    const now = Date.now();
-    if (now - (this.#saidAt.get(message) ?? 0) < 5_000) return;
+    const now = performance.now();
+    if (now - (this.#saidAt.get(message) ?? -Infinity) < 5_000) return;
     if (this.#saidAt.size >= 100) this.#saidAt.clear();
     this.#saidAt.set(message, now);
     this.#logger.error({ error: clip(message, 500) }, 'queue error');

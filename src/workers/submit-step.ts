@@ -40,7 +40,8 @@ export async function submitStep(turn: Turn): Promise<Move | undefined> {
   const { state } = turn;
   if (state.phase === 'intended') {
     // Somebody was about to call the vendor, and nobody wrote down what came of it. The call may still be under way.
-    const intendedAt = state.intent?.at ?? turn.now();
+    // Never later than now: an intent of before a step of the clock is as old as it can be.
+    const intendedAt = Math.min(state.intent?.at ?? turn.now(), turn.now());
     const inFlightMs = turn.request.operation.inFlightMs?.(state.snapshot) ?? 0;
     beginReconciling(turn, intendedAt, intendedAt + Math.max(turn.engine.reconcile.inFlightMs, inFlightMs));
     turn.logger.warn({ attempt: state.intent?.attempt }, 'found a submit without an answer');

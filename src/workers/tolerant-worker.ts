@@ -1,4 +1,13 @@
-import { Worker, type Job, type Processor, type RedisQueueBackend, type WorkerOptions } from 'bullmq';
+import {
+  Worker,
+  type BackendFactory,
+  type Job,
+  type LockManagerWorkerContext,
+  type Processor,
+  type RedisQueueBackend,
+  type WorkerOptions,
+} from 'bullmq';
+import { SteadyLockManager } from '../queues/bullmq-internals.ts';
 import type { RedisConnection } from '../queues/connection.ts';
 import { shrinkData, type JobHash } from '../queues/job-hash.ts';
 
@@ -16,8 +25,13 @@ export class TolerantWorker extends Worker {
   /** By job id: fetched, and not yet made a job of. */
   readonly #fetched = new Map<string, JobHash>();
 
-  constructor(name: string, processor: Processor, options: WorkerOptions) {
-    super(name, processor, options);
+  constructor(
+    name: string,
+    processor: Processor,
+    options: WorkerOptions,
+    backendFactory: BackendFactory<RedisQueueBackend>,
+  ) {
+    super(name, processor, options, backendFactory);
     this.#watchFetches(this.getBackend());
   }
 
@@ -51,6 +65,15 @@ export class TolerantWorker extends Worker {
     return Object.entries(mended).flatMap(([field, value]) => (value === undefined ? [] : [field, value]));
   }
 
+  protected override createLockManager(): void {
+    this.lockManager = new SteadyLockManager(this as unknown as LockManagerWorkerContext, {
+      lockRenewTime: this.opts.lockRenewTime ?? (this.opts.lockDuration ?? 30_000) / 2,
+      lockDuration: this.opts.lockDuration ?? 30_000,
+      workerId: this.id,
+      ...(this.opts.name === undefined ? {} : { workerName: this.opts.name }),
+    });
+  }
+
   protected override createJob(data: Parameters<Worker['createJob']>[0], jobId: string): Job {
     const job = super.createJob(data, jobId);
     this.#hashes.set(job, this.#fetched.get(jobId) ?? {});
@@ -59,6 +82,8 @@ export class TolerantWorker extends Worker {
   }
 
   protected override async moveToActive(token: string, name?: string): Promise<Job> {
+    // A wait that began before the pause ends with a job all the same.
+    if (this.isPaused()) return undefined as unknown as Job;
     try {
       return await super.moveToActive(token, name);
     } catch (error) {

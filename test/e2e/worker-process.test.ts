@@ -107,6 +107,27 @@ describe('a worker process', () => {
   });
 });
 
+describe('a Redis that may evict keys', () => {
+  it('ends a worker with code 78 and one line that names the policy and the mend', async () => {
+    const redis = await startEmbeddedRedis({
+      dir: path.join(stage.folder, 'redis'),
+      cacheDir: path.join(projectDir, '.jobferry', 'redis'),
+      appendOnly: false,
+      extraArgs: ['--maxmemory-policy', 'allkeys-lru'],
+    });
+    try {
+      const { code, stdout, stderr } = await stage
+        .cli(['worker'], { REDIS_URL: redis.url, KNOWHERE_API_KEY: 'sk_x' })
+        .ended();
+      expect(code).toBe(78);
+      expect(stdout).not.toMatch(/^[^{]/m);
+      expect(stderr).toMatch(/^jobferry: REDIS_URL: .*allkeys-lru.*set maxmemory-policy noeviction\n$/);
+    } finally {
+      await redis.stop();
+    }
+  });
+});
+
 describe('submit --wait', () => {
   it('exits 0 on succeeded and 1 on any other outcome, with a JSON line per change', async () => {
     const { env } = await stage.sandbox(20);
@@ -232,6 +253,86 @@ describe('SIGTERM', () => {
     worker.kill('SIGINT');
     expect((await worker.ended(3_000)).code).toBe(130);
   });
+});
+
+describe('SIGHUP', () => {
+  it.each(['worker', 'board'])('drains a %s as SIGTERM does', async (command) => {
+    const { env, control: sandbox } = await stage.sandbox(200);
+    const started = stage.cli([command], { ...env, PORT: '0' });
+    await started.says(/working for|board on/);
+    if (command === 'worker') {
+      await stage.consume();
+      await control(sandbox, 'faults', { fault: 'slow-reply', argument: 1_500, route: 'create' });
+      await stage.queue('knowhere.submit').add('parse', { input: url('hup.pdf'), poll }, { jobId: 'hup-1' });
+      await until(async () => (await control<Summary>(sandbox, 'ledger/summary')).inFlight >= 1, 20_000);
+    }
+    started.kill('SIGHUP');
+    const { code, signal, stdout } = await started.ended(12_000);
+    expect([code, signal]).toEqual([0, null]);
+    if (command === 'board') return;
+    expect(stdout).toContain('"signal":"SIGHUP"');
+    await stage.worker(env);
+    const event = await stage.event('hup-1');
+    expect(event.data).toMatchObject({ outcome: 'succeeded' });
+    expect((await control<{ total: number }>(sandbox, 'jobs')).total).toBe(1);
+  });
+});
+
+describe('a log that nothing reads', () => {
+  const push = async (count: number): Promise<string[]> => {
+    const ids = Array.from({ length: count }, (_, index) => `log-${index}`);
+    const jobs = ids.map((jobId) => ({ name: 'parse', data: { input: url(`${jobId}.pdf`), poll }, opts: { jobId } }));
+    await stage.queue('knowhere.submit').addBulk(jobs);
+    return ids;
+  };
+
+  it('stalls no work, and goes on where it was when it is read again', async () => {
+    const { env } = await stage.sandbox(500);
+    await stage.consume();
+    const port = await freePort();
+    const worker = await stage.worker({ ...env, LOG_LEVEL: 'trace', JOBFERRY_HEALTH_PORT: String(port) }, [
+      '--concurrency',
+      '50',
+    ]);
+    worker.child.stdout?.pause();
+    const ids = await push(900);
+    for (const id of ids) expect((await stage.event(id, 60_000)).data.outcome).toBe('succeeded');
+    expect((await fetch(`http://127.0.0.1:${port}/healthz`)).status).toBe(200);
+    worker.child.stdout?.resume();
+    await until(() => worker.stdout.split('"submission settled"').length > ids.length);
+    for (const one of worker.stdout.trimEnd().split('\n')) expect(() => JSON.parse(one) as unknown).not.toThrow();
+  }, 120_000);
+
+  it('does not keep the worker from ending in time', async () => {
+    const { env } = await stage.sandbox(500);
+    await stage.consume();
+    const worker = await stage.worker({ ...env, LOG_LEVEL: 'trace' }, ['--concurrency', '50']);
+    worker.child.stdout?.pause();
+    const ids = await push(600);
+    for (const id of ids) await stage.event(id, 60_000);
+    const at = performance.now();
+    const exited = new Promise<number | null>((resolve) => worker.child.once('exit', resolve));
+    worker.kill('SIGTERM');
+    expect(await exited).toBe(0);
+    expect(performance.now() - at).toBeLessThan(10_000);
+  }, 120_000);
+
+  it('is whole at the end where it is read', async () => {
+    const { env } = await stage.sandbox(500);
+    await stage.consume();
+    const worker = await stage.worker({ ...env, LOG_LEVEL: 'debug' });
+    const ids = await push(200);
+    await Promise.all(ids.map((id) => stage.event(id, 60_000)));
+    worker.kill('SIGTERM');
+    const { stdout, code } = await worker.ended(12_000);
+    expect(code).toBe(0);
+    const lines = stdout
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line) as { msg: string });
+    expect(lines.filter((line) => line.msg === 'submission settled')).toHaveLength(ids.length);
+    expect(lines.at(-1)?.msg).toBe('drained');
+  }, 120_000);
 });
 
 describe('SIGKILL', () => {

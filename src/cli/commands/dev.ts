@@ -83,9 +83,9 @@ export async function dev(flags: { demo: boolean; speed: number }): Promise<numb
 
     const shown = new Set<string>();
     const demoIds = new Set<string>();
-    const metrics = new WorkerMetrics(async () => {
-      const details = (await workers.ready()).details as { workers: { queue: string; running: boolean }[] };
-      return details.workers;
+    const metrics = new WorkerMetrics({
+      queues: async () => (await workers.ready()).details.workers,
+      clockOffsetMs: () => workers.clockOffsetMs(),
     });
     const workers = await runWorkers({
       config: metrics.count(config),

@@ -6,7 +6,7 @@ import { adapters } from '../vendor-modules.ts';
 import { awaitRedis, describeTarget } from '../await-redis.ts';
 import { chooseVendors, neededVariables } from '../credentials.ts';
 import { exitCodes } from '../exit-codes.ts';
-import { createLogger } from '../logging.ts';
+import { createLogger, LogOutput } from '../logging.ts';
 import { asPortFault } from '../ports-in-use.ts';
 import { surviveRejections, untilSignal } from '../shutdown.ts';
 import { WorkerMetrics } from '../worker-metrics.ts';
@@ -22,14 +22,15 @@ export async function worker(flags: WorkerFlags): Promise<number> {
   const loaded = loadConfig(process.env, adapters);
   const redis = requireRedis(loaded);
   const { started, withoutCredentials } = chooseVendors(loaded, flags.vendors);
-  const logger = createLogger(loaded.logLevel);
+  const log = new LogOutput();
+  const logger = createLogger(loaded.logLevel, log);
   surviveRejections(logger);
 
   let running: RunningWorkers | undefined;
-  const metrics = new WorkerMetrics(async () => {
-    const details = (await running?.ready())?.details as
-      { workers?: { queue: string; running: boolean }[] } | undefined;
-    return details?.workers ?? [];
+  const metrics = new WorkerMetrics({
+    queues: async () => (await running?.ready())?.details.workers ?? [],
+    clockOffsetMs: () => running?.clockOffsetMs(),
+    droppedLogLines: () => log.dropped,
   });
   const config = metrics.count(loaded);
   const health = await startHealth(config, metrics, () => running);
@@ -77,7 +78,8 @@ async function startHealth(
   try {
     return await startHealthServer({
       port: config.healthPort,
-      ready: async () => workers()?.ready() ?? { ready: false, details: { redis: false, workers: [] } },
+      ready: async () =>
+        workers()?.ready() ?? { ready: false, details: { reasons: ['Redis is awaited'], redis: false, workers: [] } },
       metrics: () => metrics.render(),
     });
   } catch (error) {

@@ -1,0 +1,98 @@
+import type { RedisConnection } from './connection.ts';
+
+/** Less than this is no step: clocks are slewed, and one Redis takes over from another. */
+const toleranceMs = 2_000;
+/** From the step to the repair: by then every worker has measured the time anew, and none takes all that is delayed. */
+const repairAfterMs = 5_000;
+/** BullMQ's score of a delayed job: ms, then 12 bits that keep jobs of one ms in order. */
+const scorePerMs = 4_096;
+/** No lock and no probe of ours is given for longer, ms. */
+const longestTtlMs = 150_000;
+
+/**
+ * Notices that Redis' clock was set back, and moves what waits for a time along with it. Otherwise delayed jobs, holds and
+ * throttles would stand still for as long as the step was, and so would keys that Redis is to forget.
+ */
+export class ClockSteps {
+  readonly #redis: RedisConnection & StepCommands;
+  readonly #prefix: string;
+
+  constructor(redis: RedisConnection, prefix: string) {
+    for (const [name, script] of Object.entries(scripts)) redis.defineCommand(name, script);
+    this.#redis = redis as RedisConnection & StepCommands;
+    this.#prefix = prefix;
+  }
+
+  /** @returns by how much the queue's delayed jobs were just moved, by this call alone, ms; 0 as a rule. */
+  async repairQueue(queue: string): Promise<number> {
+    const base = `${this.#prefix}:${queue}:`;
+    return this.#redis.jobferryStepQueue(`${base}jobferry.clock`, base, toleranceMs, repairAfterMs, longestTtlMs);
+  }
+
+  /** The same for the holds and throttles of all accounts, at once: jobs that are taken meanwhile wait for those. */
+  async repairAccounts(): Promise<number> {
+    const base = `${this.#prefix}:jobferry:`;
+    return this.#redis.jobferryStepAccounts(`${base}clock`, base, toleranceMs, 0, longestTtlMs);
+  }
+}
+
+// All keys of one prefix are on one node, so those that are built here are as well.
+const step = `
+local base, tolerance, wait, longest = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local known = redis.call('HMGET', KEYS[1], 'last', 'owed', 'seen')
+local last, owed, seen = tonumber(known[1]) or now, tonumber(known[2]) or 0, tonumber(known[3]) or now
+if now < last - tolerance then
+  owed = owed + last - now
+  seen = now
+  redis.call('HSET', KEYS[1], 'owed', owed, 'seen', seen)
+end
+redis.call('HSET', KEYS[1], 'last', now)
+if owed == 0 or now < seen + wait then return 0 end
+redis.call('HDEL', KEYS[1], 'owed', 'seen')
+local function shorten(key, ms)
+  if redis.call('PTTL', key) > longest then redis.call('PEXPIRE', key, ms) end
+end`;
+
+const scripts = {
+  jobferryStepQueue: {
+    numberOfKeys: 1,
+    lua: `${step}
+for _, id in ipairs(redis.call('ZRANGE', base .. 'delayed', 0, -1)) do
+  redis.call('ZINCRBY', base .. 'delayed', -owed * ${scorePerMs}, id)
+end
+for _, id in ipairs(redis.call('LRANGE', base .. 'active', 0, -1)) do shorten(base .. id .. ':lock', 5000) end
+shorten(base .. 'stalled-check', 1)
+shorten(base .. 'jobferry.sweep', 1)
+redis.call('ZADD', base .. 'marker', 0, '0')
+return owed`,
+  },
+  jobferryStepAccounts: {
+    numberOfKeys: 1,
+    lua: `${step}
+local function back(at) return string.format('%.0f', tonumber(at) - owed) end
+local accounts = base .. 'accounts'
+local epochMs = '1%d%d%d%d%d%d%d%d%d%d%d%d'
+local facts = redis.call('HGETALL', accounts)
+for i = 1, #facts, 2 do
+  local value = string.gsub(facts[i + 1], '^' .. epochMs, back)
+  value = string.gsub(value, '("%a+":)(' .. epochMs .. ')', function(key, at) return key .. back(at) end)
+  redis.call('HSET', accounts, facts[i], value)
+  local probe = base .. 'probe:' .. string.match(facts[i], '^[^|]*')
+  for _, part in ipairs({ '', ':submit', ':status' }) do shorten(probe .. part, 1) end
+end
+return owed`,
+  },
+};
+
+interface StepCommands {
+  jobferryStepQueue(clock: string, base: string, toleranceMs: number, waitMs: number, longest: number): Promise<number>;
+  jobferryStepAccounts(
+    clock: string,
+    base: string,
+    toleranceMs: number,
+    waitMs: number,
+    longest: number,
+  ): Promise<number>;
+}
