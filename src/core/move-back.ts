@@ -36,7 +36,7 @@ export function moveBack(state: SubmissionState, now: number): SubmissionState {
   const moved = { ...state };
   for (const field of [...past, ...coming]) {
     const at = state[field];
-    if (at !== undefined) moved[field] = at - step;
+    if (typeof at === 'number') moved[field] = at - step;
   }
   if (state.reconciliation !== undefined) {
     const { since, landsUntil } = state.reconciliation;

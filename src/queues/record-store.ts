@@ -235,6 +235,11 @@ export class RecordStore {
     return (await this.#redis.exists(this.#jobKey(address))) === 1;
   }
 
+  /** True when BullMQ has done with the job and keeps it. */
+  async isFinished(address: JobAddress): Promise<boolean> {
+    return (await this.#redis.hexists(this.#jobKey(address), 'finishedOn')) === 1;
+  }
+
   #jobKey(address: JobAddress): string {
     return this.#key(address, '');
   }

@@ -56,8 +56,9 @@ export interface StageWorkerOptions {
   keepSeconds: number;
 }
 
-/** How long a poll job may stay without its record before it counts as an orphan. */
-const orphanAfterMs = 600_000;
+/** How often a poll job without its record is looked at, and how many times before it counts as an orphan: ten minutes. */
+const orphanVisitMs = 2_000;
+const orphanVisits = 300;
 /** How long requests may go on after a shutdown began: a submit that is cut off is one whose fate is unknown. */
 const drainMs = 7_000;
 /** A turn that takes longer will not end: requests, uploads and downloads have shorter limits. */
@@ -495,11 +496,17 @@ export class StageWorker {
     return this.stage === 'poll' ? data : this.#endHeld(job, data);
   }
 
-  /** A poll job is added and then given its record; in between it has none. */
+  /**
+   * A poll job is added and then given its record; in between it has none. It is an orphan when its submission ended where
+   * it was, or when there is no submit job for long that could hand over to it; told by visits, because a timestamp is
+   * what some other machine's clock said.
+   */
   async #waitForRecord(job: Job, token: string): Promise<string> {
-    const now = this.#engine.clock.now();
-    if (now - job.timestamp < orphanAfterMs && !(await this.#endedAtSubmit(job.id ?? ''))) {
-      return this.#delay(job, token, { at: now + 2_000, state: undefined });
+    const submit = await this.#submitJobOf(job.id ?? '');
+    const isOrphan = submit === 'over' || (submit === 'gone' && job.attemptsStarted > orphanVisits);
+    // Read after the submit job: the one that handed over is gone by then.
+    if (!isOrphan || (await this.#engine.store.read(this.#addressOf(job))) !== undefined) {
+      return this.#delay(job, token, { at: this.#engine.clock.now() + orphanVisitMs, state: undefined });
     }
     this.#logger.warn(
       { jobId: job.id },
@@ -509,12 +516,16 @@ export class StageWorker {
     return 'orphan';
   }
 
-  /** After a death in the hand-over the submission can end where it was, by a cancel or its deadline. */
-  async #endedAtSubmit(submissionId: string): Promise<boolean> {
+  /** Whether the submit job of a submission may still hand over to the poll queue. */
+  async #submitJobOf(submissionId: string): Promise<'under way' | 'over' | 'gone'> {
     const place = placesOf(this.vendorName, submissionId).find(({ stage }) => stage === 'submit');
-    if (place === undefined) return false;
+    if (place === undefined) return 'gone';
     const address = { queue: stageQueue(this.vendorName, 'submit'), jobId: place.jobId };
-    return (await this.#engine.store.read(address))?.settled !== undefined;
+    const { store } = this.#engine;
+    if (!(await store.exists(address))) return 'gone';
+    // After a death in the hand-over the submission can end where it was, by a cancel or its deadline.
+    if ((await store.read(address))?.settled !== undefined) return 'over';
+    return (await store.isFinished(address)) ? 'gone' : 'under way';
   }
 
   #delay(job: Job, token: string, delay: Delay): Promise<never> {
