@@ -62,28 +62,40 @@ function ownTimeOf(at: number, clock: Clock): number {
   return at > 0 ? Math.max(1, Date.now() + at - clock.now()) : at;
 }
 
-/** Any time that is long past: BullMQ renews a lock when half of its renewal time has gone by since. */
+/** Any time that is long past: to BullMQ's timer such a lock is due. */
 const longAgo = 1;
 
 /**
- * Renews the locks of all jobs at each tick of its timer. BullMQ's own compares the start of a job with the process's
- * clock, and with a clock that is behind, or was set back, it would renew none of them.
+ * Renews locks by elapsed time. BullMQ's own compares the start of a job with the process's clock, and with a clock that is
+ * behind, or was set back, it would renew none of them.
  */
 export class SteadyLockManager extends LockManager {
+  /** By job id: when the lock was taken or last renewed, by the monotonic clock. */
+  readonly #renewedAt = new Map<string, number>();
+
   override trackJob(
     jobId: string,
     token: string,
     _startedAt: number,
     shouldCreateController?: boolean,
   ): ReturnType<LockManager['trackJob']> {
+    this.#renewedAt.set(jobId, performance.now());
     return super.trackJob(jobId, token, longAgo, shouldCreateController);
   }
 
+  override untrackJob(jobId: string): void {
+    this.#renewedAt.delete(jobId);
+    super.untrackJob(jobId);
+  }
+
   protected override async extendLocks(jobIds: string[]): Promise<void> {
+    const now = performance.now();
+    const due = jobIds.filter((id) => now - (this.#renewedAt.get(id) ?? 0) >= this.opts.lockRenewTime / 2);
     for (const id of jobIds) {
       const tracked = this.trackedJobs.get(id);
       if (tracked !== undefined) tracked.ts = longAgo;
     }
-    await super.extendLocks(jobIds);
+    for (const id of due) this.#renewedAt.set(id, now);
+    if (due.length > 0) await super.extendLocks(due);
   }
 }

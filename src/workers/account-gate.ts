@@ -102,7 +102,7 @@ export class AccountGate {
   readonly #clock: Clock;
   readonly #logger: Logger;
   #state: AccountState = noState();
-  /** By the monotonic clock: a clock that was set back must not keep old news. */
+  /** Distance counts, in either direction: a clock that was set back must not keep old news. */
   #readAt = Number.NEGATIVE_INFINITY;
   #reading: Promise<void> | undefined;
   readonly #failuresInARow: Record<Scope, number> = { submit: 0, status: 0 };
@@ -446,7 +446,7 @@ export class AccountGate {
   }
 
   async #refresh(): Promise<void> {
-    if (performance.now() - this.#readAt < refreshMs) return;
+    if (Math.abs(this.#clock.now() - this.#readAt) < refreshMs) return;
     this.#reading ??= this.#read().finally(() => {
       this.#reading = undefined;
     });
@@ -456,7 +456,7 @@ export class AccountGate {
   async #read(): Promise<void> {
     const states = await this.#board.readAll();
     this.#state = dueAfterStep(states.get(this.#name) ?? noState(), this.#clock.now());
-    this.#readAt = performance.now();
+    this.#readAt = this.#clock.now();
     await this.#sharePasses();
   }
 }
