@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { CompletionEvent } from '../../src/core/completion-event.ts';
-import type { SubmissionState } from '../../src/core/submission.ts';
+import { readRecord } from '../../src/core/record.ts';
 import {
   quickPoll as poll,
   refusal,
@@ -274,10 +274,10 @@ describe('fini.knowledge.bulkGenerate', () => {
     vendor.on(routes.status, allCompleted);
     const id = await harness.submit('fini', 'knowledge.bulkGenerate', { documentIds: documentsOf(4) }, { poll });
     const between = await until(async () => {
-      const state = JSON.parse((await harness.record('fini', id)) ?? '{}') as Partial<SubmissionState>;
-      return state.part === 1 && state.phase === 'received' && state.lastError !== undefined ? state : undefined;
+      const state = readRecord(await harness.record('fini', id));
+      return state?.part === 1 && state.phase === 'received' && state.lastError !== undefined ? state : undefined;
     });
-    expect(between.jobs?.map((job) => job.id)).toEqual([jobOf(uuid(1)), jobOf(uuid(2))]);
+    expect(between.jobs.map((job) => job.id)).toEqual([jobOf(uuid(1)), jobOf(uuid(2))]);
     await harness.stopWorkers();
     await harness.startWorkers();
     const { data } = await harness.event(id);
