@@ -36,8 +36,8 @@ interface Slip {
   look?: (answers: Map<string, LookupAnswer>, ids: readonly string[]) => unknown;
 }
 
-const poll = { initialDelayMs: 60, factor: 1.2, maxDelayMs: 200, deadlineMs: 6_000 };
-const patient = { ...poll, deadlineMs: 60_000 };
+const poll = { initialDelayMs: 60, factor: 1.2, maxDelayMs: 200, deadlineMs: 6_000, submitWithinMs: 6_000 };
+const patient = { ...poll, deadlineMs: 60_000, submitWithinMs: 60_000 };
 /** A busy machine must not be taken for a step that never ends. */
 const stepLimitMs = 2_000;
 const never = (): Promise<never> => new Promise(() => undefined);
@@ -222,7 +222,7 @@ describe('a look-up of a vendor module', { timeout: 60_000, concurrent: true }, 
         },
       },
     });
-    const odd = await rig.submit('odd', { poll: { ...poll, deadlineMs: 3_000 } });
+    const odd = await rig.submit('odd', { poll: { ...poll, deadlineMs: 3_000, submitWithinMs: 3_000 } });
     const innocents = await rig.innocents();
     const data = await rig.settled(odd);
     expect(data).toMatchObject({ outcome: 'expired', error: { details: { lastError: { code: 'vendor_contract' } } } });
@@ -266,7 +266,7 @@ describe('a look-up of a vendor module', { timeout: 60_000, concurrent: true }, 
         },
       },
     });
-    const odd = await rig.submit('odd', { poll: { ...poll, deadlineMs: 3_000 } });
+    const odd = await rig.submit('odd', { poll: { ...poll, deadlineMs: 3_000, submitWithinMs: 3_000 } });
     const innocents = await rig.innocents();
     expect((await rig.settled(odd)).outcome).toBe('expired');
     await rig.expectInnocent(innocents);
@@ -404,7 +404,7 @@ describe('a preflight of a vendor module', { timeout: 60_000, concurrent: true }
     ['a megabyte', 'x'.repeat(2 ** 20 + 1)],
   ])('that returns %s sends nothing, and ends at its deadline', async (_what, snapshot) => {
     await using rig = await start({ odd: { preflight: () => snapshot } });
-    const odd = await rig.submit('odd', { poll: { ...poll, deadlineMs: 3_000 } });
+    const odd = await rig.submit('odd', { poll: { ...poll, deadlineMs: 3_000, submitWithinMs: 3_000 } });
     const innocents = await rig.innocents();
     expect(await rig.settled(odd)).toMatchObject({
       outcome: 'expired',
@@ -466,6 +466,12 @@ describe('a reconcile of a vendor module', { timeout: 60_000, concurrent: true }
 });
 
 describe('a step after acceptance of a vendor module', { timeout: 60_000, concurrent: true }, () => {
+  // What was not prepared is looked up at its deadline all the same.
+  const atWork: NonNullable<Slip['look']> = (answers, asked) => {
+    for (const id of asked) if (id.startsWith('odd-')) answers.set(id, { status: 'running' });
+    return answers;
+  };
+
   it.each<[string, Slip]>([
     ['confirm that returns undefined', { confirm: () => undefined }],
     ['confirm that returns an unknown word', { confirm: () => ({ kind: 'perhaps' }) }],
@@ -474,11 +480,11 @@ describe('a step after acceptance of a vendor module', { timeout: 60_000, concur
       { confirm: ({ jobs }) => ({ kind: 'confirmed', jobs: [{ ...jobs[0], result: 7n }] }) },
     ],
     ['confirm that never ends', { confirm: never }],
-    ['prepare that returns an object', { prepare: () => ({}) }],
-    ['prepare that never ends', { prepare: never }],
+    ['prepare that returns an object', { prepare: () => ({}), look: atWork }],
+    ['prepare that never ends', { prepare: never, look: atWork }],
   ])('%s ends at its deadline, as expired', async (_what, slip) => {
     await using rig = await start({ odd: slip });
-    const odd = await rig.submit('odd', { poll: { ...poll, deadlineMs: 3_000 } });
+    const odd = await rig.submit('odd', { poll: { ...poll, deadlineMs: 3_000, submitWithinMs: 3_000 } });
     const innocents = await rig.innocents();
     const data = await rig.settled(odd, 20_000);
     expect(data).toMatchObject({ outcome: 'expired' });

@@ -40,7 +40,7 @@ async function take(state: Partial<SubmissionState>, operation: Partial<Operatio
       account: { account: {}, gate, http: { forScope: () => undefined } },
     },
     engine: {
-      store: { answerTo: async () => undefined },
+      store: { leftFor: async () => undefined },
       checkpoint: () => undefined,
       reconcile: { gapsMs: [1], absenceMs: 0, minAbsentLooks: 1, inFlightMs: 0, maxAttempts: 5 },
     },
