@@ -107,6 +107,7 @@ describe('a step back of Redis’ clock', () => {
       holds: { account: { ...hold, since: hold.since - stepMs, until: hold.until - stepMs } },
       passes: { status: { sentAt: ahead - 90 - stepMs, at: ahead - stepMs } },
       throttledUntil: { submit: ahead + 1_500.5 - stepMs },
+      forbiddenUntil: {},
     });
     await until(() => board.takeProbe('knowhere/eu', 'status', 'next', 1_000), 2_000);
   });
