@@ -21,6 +21,7 @@ import { checkedAdapter } from './workers/checked-adapter.ts';
 import { ClockWatch } from './workers/clock-watch.ts';
 import { defaultReconcile, type AccountRuntime, type Engine, type VendorRuntime } from './workers/engine.ts';
 import { LookupGate } from './workers/lookup-gate.ts';
+import { ResultsUpkeep } from './workers/results-upkeep.ts';
 import { StageWorker } from './workers/stage-worker.ts';
 
 export interface RunWorkersOptions {
@@ -160,6 +161,8 @@ export async function runWorkers(options: RunWorkersOptions): Promise<RunningWor
     },
     onError: (error) => logger.warn({ error: redactText(String(error)) }, "Redis' time could not be read"),
   });
+  const { prefix } = config;
+  const resultsUpkeep = new ResultsUpkeep({ connection: redis, prefix, names: () => results.names, logger });
   await watch.start();
   await Promise.all(workers.map((worker) => worker.start()));
   const health = new RedisHealth(redis, config.prefix);
@@ -193,7 +196,7 @@ export async function runWorkers(options: RunWorkersOptions): Promise<RunningWor
     async close() {
       watch.close();
       const closing = (async (): Promise<void> => {
-        await Promise.all(workers.map((worker) => worker.close()));
+        await Promise.all([...workers, resultsUpkeep].map((one) => one.close()));
         await results.close();
       })();
       // With Redis away nothing can be handed back: locks run out, and other workers go on from what was saved.

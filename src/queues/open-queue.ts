@@ -80,6 +80,11 @@ export class ResultQueues {
     });
   }
 
+  /** The queues that events were put on so far. */
+  get names(): readonly string[] {
+    return [...this.#queues.keys()];
+  }
+
   async close(): Promise<void> {
     await Promise.all([...this.#queues.values()].map((queue) => queue.close()));
   }
