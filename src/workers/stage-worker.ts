@@ -235,7 +235,7 @@ export class StageWorker {
     const fresh = stored === undefined ? this.#readFresh(job, hash) : undefined;
     let state = stored;
     if (state === undefined) {
-      const patienceMs = fresh?.ok === true ? holdBackMs(job) + fresh.request.poll.submitWithinMs : 0;
+      const patienceMs = fresh?.ok === true ? acceptBy(0, holdBackMs(job), fresh.request.poll) : undefined;
       const enqueuedAt = await this.#enqueueTimes.enqueuedAt(jobId, hash['timestamp'], now, patienceMs);
       const end = fresh?.ok === true ? acceptBy(enqueuedAt, holdBackMs(job), fresh.request.poll) : enqueuedAt;
       const id = submissionIdOf(this.vendorName, jobId, job.opts);
