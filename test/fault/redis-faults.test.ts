@@ -180,7 +180,7 @@ describe.concurrent('Redis', { timeout: 90_000 }, () => {
     await redis.startAgain();
     await rig.startWorkers();
     const events = await rig.settled(['twice']);
-    expect(events.map((event) => [event.id, event.data.outcome])).toEqual([['knowhere.twice', 'succeeded']]);
+    expect(events.map((event) => [event.subject, event.data.outcome])).toEqual([['twice', 'succeeded']]);
     expect(rig.made('twice')).toHaveLength(2);
   });
 
