@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { StepTimeoutError } from '../core/errors.ts';
 import { clamp, maxTimerMs } from '../core/poll-schedule.ts';
@@ -110,6 +111,8 @@ export async function runWatched(
   const startedAt = performance.now();
   const abort = new AbortController();
   const forward = (): void => abort.abort();
+  // All look-ups of an account listen to one signal.
+  setMaxListeners(0, signal);
   if (signal.aborted) forward();
   else signal.addEventListener('abort', forward, { once: true });
   let isGivenUp = false;

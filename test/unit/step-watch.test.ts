@@ -51,6 +51,16 @@ describe('a step that is watched', { concurrent: true }, () => {
     expect(requests).toBe(20_000);
   });
 
+  it('shares its signal with any number of others, without a warning', async () => {
+    const warnings: Error[] = [];
+    const onWarning = (warning: Error): number => warnings.push(warning);
+    process.on('warning', onWarning);
+    const shared = given();
+    await Promise.all(Array.from({ length: 20 }, () => runWatched(step, shared, () => sleep(20))));
+    process.off('warning', onWarning);
+    expect(warnings).toEqual([]);
+  });
+
   it('sends nothing once it was given up', async () => {
     let watch: StepWatch | undefined;
     const running = runWatched(step, given(), (own) => {
