@@ -64,7 +64,8 @@ describe('a submission that no job will carry on', () => {
       await push('kept', { poll: slowPoll });
       await inPhase('kept', 'polling');
       await push('lost-outcome', { poll: slowPoll });
-      await inPhase('lost-outcome', 'polling');
+      // Not before its submit job is gone: until then the hand-over is under way.
+      await until(async () => (await submit.getJob('lost-outcome')) === undefined);
       await completeTooEarly('lost-outcome');
       await (await poll.getJob('polled'))!.remove();
       // As another client's tidying does.
