@@ -8,5 +8,5 @@ const job = await queue.add(
   { input: { sourceType: 'url', sourceUrl: 'https://example.com/a.pdf' }, metadata: { orderId: 17 } },
   { jobId: process.argv[2] ?? 'invoice-2291' }, // your idempotency key: adding it again does nothing
 );
-console.log(`pushed ${job.id}; its completion event will be knowhere.${job.id} in the queue "results"`);
+console.log(`pushed ${job.id}; its completion event will come with the subject ${job.id} in the queue "results"`);
 await queue.close();
