@@ -2,6 +2,7 @@
  * A worker process that dies, freezes or hangs at a named place between two writes when it is told to. Its own
  * process, because a death has to be real: no finally, no close, a lock that nobody gives back.
  */
+import { shiftClock } from '../lib/shifted-clock.ts';
 import { appendFileSync } from 'node:fs';
 import { Worker } from 'bullmq';
 import { runWorkers } from '../../src/app.ts';
@@ -11,7 +12,11 @@ import type { Logger } from '../../src/ports/logger.ts';
 import { RecordStore } from '../../src/queues/record-store.ts';
 import { adapters } from '../../src/vendors/catalogue.ts';
 import type { Checkpoint } from '../../src/workers/engine.ts';
-import type { FromWorker, Order } from '../lib/orders.ts';
+import { carelessly } from '../lib/careless-module.ts';
+import type { FromWorker, Order, ToWorker } from '../lib/orders.ts';
+
+// Before anything asks what time it is.
+shiftClock(Number(process.env['CHAOS_CLOCK_MS'] ?? 0));
 
 const tell = (message: FromWorker): Promise<void> =>
   new Promise((resolve) => {
@@ -41,14 +46,18 @@ const logFile = process.env['CHAOS_LOG'];
 const logger = openLogger({});
 let order: Order | undefined;
 
-process.on('message', (message: Order | { kind: 'block'; ms: number }) => {
+process.on('message', (message: ToWorker) => {
   if (message.kind === 'block') block(message.ms);
+  else if (message.kind === 'clock') shiftClock(message.ms);
   else order = message;
 });
 // Without its controller nobody would ever end it.
 process.once('disconnect', () => process.exit());
 
-const config = loadConfig(process.env, adapters);
+/** A careless module must cost its own submissions seconds, and a run has no minutes. */
+const stepLimitMs = 3_000;
+
+const config = { ...loadConfig(process.env, adapters.map(carelessly)), stepLimitMs };
 const workers = await runWorkers({
   config,
   redis: requireRedis(config),

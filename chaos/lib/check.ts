@@ -3,7 +3,7 @@ import { checkHeldAccount } from './check-held.ts';
 
 export interface Violation {
   /** As numbered in docs/fire-test.md. */
-  invariant: 1 | 2 | 3 | 4 | 5 | 6;
+  invariant: 1 | 2 | 3 | 4 | 5 | 6 | 7;
   submission: string;
   what: string;
 }
@@ -31,6 +31,10 @@ export interface Counts {
   hints: number;
   /** Requests with the wrong key while the account was held. */
   heldRequests: number;
+  /** Parents in flows, by how they ended. */
+  parents: Record<string, number>;
+  /** Submissions that came under a deduplication id which had become free. */
+  twins: number;
 }
 
 export interface Verdict {
@@ -48,6 +52,10 @@ const lossMarginMs = 500;
 const takenOverMs = 30_000;
 /** How far before an intent the list is asked for. */
 const listedBeforeMs = 600_000;
+/** How long a job may be in no list of its queue until it is found. */
+const strayMs = 60_000;
+/** A submission lasts two minutes at most where nothing goes wrong, with a look-up every two seconds and a half. */
+const mostLookUps = 150;
 const hintMs: Readonly<Record<string, number>> = { 'rate-limited': 2_000, unavailable: 2_000 };
 /** After these nothing was taken in, and the answer says so. */
 const refusals: ReadonlySet<number> = new Set([401, 402, 403, 425, 429]);
@@ -108,7 +116,7 @@ export function check(evidence: Evidence): Verdict {
 }
 
 /** What belongs to no submission, and what should be gone. */
-function checkRest({ audit, submissions, deliveries, leftovers, failedJobs }: Evidence): Violation[] {
+function checkRest({ audit, submissions, deliveries, leftovers }: Evidence): Violation[] {
   const found: Violation[] = [];
   if (audit.dropped > 0) found.push({ invariant: 2, submission: '', what: `the ledger dropped ${audit.dropped}` });
   for (const [id, told] of deliveries) {
@@ -117,9 +125,6 @@ function checkRest({ audit, submissions, deliveries, leftovers, failedJobs }: Ev
   for (const { queue, jobId, place, record } of leftovers) {
     const what = `left in ${queue} ${place}: ${(record ?? 'no record').slice(0, 400)}`;
     found.push({ invariant: 3, submission: jobId, what });
-  }
-  if (failedJobs > 0) {
-    found.push({ invariant: 5, submission: '', what: `${failedJobs} jobs failed in BullMQ's terms` });
   }
   return found;
 }
@@ -132,8 +137,13 @@ function checkSubmission(one: Case): void {
   if (creates.length > 1) counts.sentAgain += 1;
   checkEvents(one);
   checkVendorJobs(one);
-  for (const job of one.jobs) checkHints(one, one.lookUpsOf(job));
+  for (const job of one.jobs) {
+    const lookUps = one.lookUpsOf(job);
+    checkHints(one, lookUps);
+    if (lookUps.length > mostLookUps) one.report(3, `${lookUps.length} look-ups of one vendor job`);
+  }
   countExtraLookUps(one);
+  checkBonds(one);
 }
 
 /** Invariant 1, and the outcome. */
@@ -146,7 +156,34 @@ function checkEvents(one: Case): void {
   const contents = new Set(told.map(({ content }) => content)).size;
   if (contents > 1) report(1, `${contents} contents in ${told.length} deliveries`);
   if (new Set(told.map(({ eventId }) => eventId)).size > 1) report(1, 'more than one event id');
+  if (first.enqueuedAt > first.settledAt + toleranceMs) report(1, 'enqueued after it was settled');
   checkOutcome(one, first);
+}
+
+/** Invariant 7: whoever waits for a submission waits until it is settled, and learns how. */
+function checkBonds({ submitted, told, counts, evidence, report }: Case): void {
+  const { id, parent, twinOf, pushedAt } = submitted;
+  if (twinOf !== undefined) {
+    counts.twins += 1;
+    const [first] = evidence.deliveries.get(twinOf) ?? [];
+    if (first === undefined || first.settledAt > pushedAt + toleranceMs)
+      report(7, `came under the deduplication id of ${twinOf}, which was not settled`);
+  }
+  if (parent === undefined) return;
+  const end = evidence.parents.get(id);
+  const state = end?.state ?? 'unknown';
+  counts.parents[state] = (counts.parents[state] ?? 0) + 1;
+  const [first] = told;
+  if (first === undefined || end === undefined) return report(7, `its parent is ${state}`);
+  const isSuccess = first.outcome === 'succeeded';
+  const expected = parent === 'fail' && !isSuccess ? 'failed' : 'completed';
+  if (state !== expected) return report(7, `${first.outcome}, and its parent (${parent}) is ${state}`);
+  if (state === 'failed') return;
+  if (end.value !== (isSuccess ? first.data : undefined))
+    report(7, "its parent was given another value than the event's data");
+  const isToldWhy = end.failed?.startsWith(`${first.outcome}: `) === true;
+  if (parent === 'ignore' && !isSuccess && !isToldWhy)
+    report(7, `its parent was told of a failure: ${String(end.failed)}`);
 }
 
 /** Invariants 4 and 5: an outcome has its cause. */
@@ -166,7 +203,11 @@ function checkOutcome(one: Case, told: Told): void {
       if (!mine.some((job) => failedWords.has(job.status))) report(5, `failed without cause${because}`);
       return;
     case 'canceled':
-      if (submitted.cancelRequestedAt === undefined) report(5, 'canceled by nobody');
+      if (submitted.cancelRequestedAt === undefined && submitted.removedAt === undefined)
+        report(5, 'canceled by nobody');
+      return;
+    case 'rejected':
+      if (submitted.load.isRejected !== true) report(5, `rejected without cause${because}`);
       return;
     case 'expired': {
       const { deadlineMs } = submitted.load;
@@ -176,9 +217,10 @@ function checkOutcome(one: Case, told: Told): void {
       const lateMs = told.settledAt - (told.submittedAt + deadlineMs);
       counts.maxExpiredLateMs = Math.max(counts.maxExpiredLateMs, lateMs);
       if (lateMs < -toleranceMs) report(5, `expired ${-lateMs} ms before its deadline`);
-      // A vendor that can not be asked at the deadline is asked for as long again, and a worker that dies is replaced.
-      if (lateMs > deadlineMs + takenOverMs && !wasInterrupted(one))
-        report(5, `expired ${lateMs} ms after its deadline`);
+      // A vendor that can not be asked at the deadline is asked for as long again, a worker that dies is replaced, and
+      // what is in no list any more is found within a minute.
+      const grantedMs = deadlineMs + takenOverMs + (mayBeStray(one, told) ? strayMs : 0);
+      if (lateMs > grantedMs && !wasInterrupted(one)) report(5, `expired ${lateMs} ms after its deadline`);
       return;
     }
     case 'unconfirmed':
@@ -198,6 +240,10 @@ function checkSuccess({ report }: Case, told: Told, status: string, jobs: readon
   else if (job.endedAt !== null && told.settledAt < job.endedAt - toleranceMs) {
     report(4, 'succeeded before the vendor was done');
   }
+}
+
+function mayBeStray({ submitted, evidence }: Case, { settledAt }: Told): boolean {
+  return evidence.pauses.some((pause) => overlap(pause, { from: submitted.pushedAt, to: settledAt }));
 }
 
 function wasInterrupted({ submitted, evidence }: Case): boolean {
@@ -361,6 +407,8 @@ function noCounts(audit: Audit): Counts {
     unexplainedExtra: 0,
     hints: 0,
     heldRequests: 0,
+    parents: {},
+    twins: 0,
   };
 }
 

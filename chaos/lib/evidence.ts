@@ -4,16 +4,18 @@ import type { Vendor, Load } from './loads.ts';
 export interface Evidence {
   submissions: ReadonlyMap<string, Submitted>;
   deliveries: ReadonlyMap<string, readonly Told[]>;
+  /** By submission: what became of the job that waited for it in a flow. */
+  parents: ReadonlyMap<string, ParentEnd>;
   audit: Audit;
   leftovers: readonly Leftover[];
-  /** Jobs that BullMQ counts as failed. */
-  failedJobs: number;
   /** Times of which Redis forgot what it was told. */
   lost: readonly Window[];
   /** Times in which answers of the vendor did not all arrive. */
   vendorTrouble: readonly Window[];
   /** Times in which a worker stood still, by our doing or the machine's, and those in which nobody could see who did. */
   standstill: readonly Window[];
+  /** Times in which an older client kept a queue paused: what came into it meanwhile is in no list afterwards. */
+  pauses: readonly Window[];
   /** By submission: how often a process that held its job died, froze, was rolled or lost Redis. */
   interruptions: ReadonlyMap<string, number>;
 }
@@ -25,6 +27,27 @@ export interface Submitted {
   pushedAt: number;
   /** When somebody asked for its end, and was told that it would come. */
   cancelRequestedAt?: number;
+  /** When somebody removed its poll job, or tried to. */
+  removedAt?: number;
+  /** In a flow: what becomes of its parent when it does not succeed. */
+  parent?: ParentRule;
+  /** It has a deduplication id. */
+  isDeduplicated?: boolean;
+  /** The submission under whose deduplication id it was pushed, and that should have kept it out while it lasted. */
+  twinOf?: string;
+}
+
+/** `fail`: `failParentOnFailure`, and so on. */
+export type ParentRule = 'fail' | 'ignore' | 'remove';
+
+/** How the parent of a submission ended. */
+export interface ParentEnd {
+  /** BullMQ's word. */
+  state: string;
+  /** Fingerprint of what it was given as the child's value; undefined: nothing. */
+  value: string | undefined;
+  /** Why the child failed, as it was told. */
+  failed: string | undefined;
 }
 
 /** What one delivery of an event said. */
@@ -33,6 +56,8 @@ export interface Told {
   eventId: string;
   /** Fingerprint of all of it. */
   content: string;
+  /** Fingerprint of the event's `data`. */
+  data: string;
   outcome: string;
   vendorJobs: readonly { id: string; status: string }[];
   because: string;
@@ -43,7 +68,7 @@ export interface Told {
   polls: number;
 }
 
-/** Where a submission's job was found when everything should have been over. */
+/** Where a submission's job, or the parent of one, was found when everything should have been over. */
 export interface Leftover {
   queue: string;
   jobId: string;

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -11,8 +10,12 @@ import type { Build } from './build.ts';
 import { check, type Verdict } from './check.ts';
 import { Child } from './child.ts';
 import type { Audit, Leftover, Told } from './evidence.ts';
+import { parentQueue } from './loads.ts';
 import type { FireOptions } from './options.ts';
+import { Outsiders } from './outsiders.ts';
+import { fingerprint, Parents } from './parents.ts';
 import { Producer } from './producer.ts';
+import { Random } from './random.ts';
 import { RecoveryWatch, type Sample } from './recovery.ts';
 import { prefix, Scene, stageQueues } from './scene.ts';
 import { Strikes, type Burning, type StruckFault } from './strikes.ts';
@@ -22,6 +25,8 @@ import { Crew, type Departure } from './workers.ts';
 const mendedAt = 0.4;
 const progressMs = 30_000;
 const mostPoints = 4_000;
+/** How far the clock of a worker is off from its start, ms. */
+const skewMs = 40_000;
 
 /** How long the jobs of one dead process lay idle, and what burned meanwhile. */
 export interface Recovery extends Sample {
@@ -86,6 +91,8 @@ class Fire {
   #crew: Crew | undefined;
   #recovery: RecoveryWatch | undefined;
   #collector: Worker | undefined;
+  #parents: Parents | undefined;
+  #outsiders: Outsiders | undefined;
 
   constructor(options: FireOptions, build: Build, folder: string) {
     this.#options = options;
@@ -95,7 +102,8 @@ class Fire {
     this.#scene = scene;
     const { accounts, queues } = scene;
     const countSettled = (): number => this.#told.size;
-    this.#producer = new Producer(queues, () => scene.reader, { ...options, accounts, countSettled });
+    const targets = { queues, flows: () => scene.flows, reader: () => scene.reader };
+    this.#producer = new Producer(targets, { ...options, accounts, countSettled });
     this.#strikes = new Strikes(options, scene, this.#producer, this.#startedAt);
   }
 
@@ -143,6 +151,8 @@ class Fire {
     this.#recovery?.stop();
     await this.#crew?.close();
     await this.#collector?.close(true).catch(() => undefined);
+    await this.#parents?.close();
+    await this.#outsiders?.close();
     await this.#scene.close();
   }
 
@@ -160,12 +170,19 @@ class Fire {
       concurrency: 50,
     });
     this.#collector.on('error', () => undefined);
+    this.#parents = new Parents(() => scene.connect(), prefix);
+    this.#outsiders = new Outsiders(scene.direct, scene.redis.port, this.#producer);
     const env = scene.workerEnv(this.#options);
-    const crew = new Crew(() => new Child(this.#build.child('worker'), env), this.#strikes);
+    const clocks = new Random(seed + 2);
+    const crew = new Crew(() => {
+      // Every third machine has another time, by less than what work is still taken with.
+      const clockMs = clocks.next() < 1 / 3 ? Math.round(clocks.between(-skewMs, skewMs)) : 0;
+      return new Child(this.#build.child('worker'), { ...env, CHAOS_CLOCK_MS: String(clockMs) });
+    }, this.#strikes);
     this.#crew = crew;
     const recovery = new RecoveryWatch(scene.direct, prefix, stageQueues, () => crew.able.length);
     this.#recovery = recovery;
-    this.#strikes.begin(crew, recovery);
+    this.#strikes.begin(crew, recovery, this.#outsiders);
     for (let count = 0; count < workers; count += 1) crew.start();
     await this.#until(() => crew.able.length === workers, 30_000);
     say(`${workers} workers, Redis (${redis}) and the vendors are up; seed ${seed}`);
@@ -214,14 +231,14 @@ class Fire {
   async #check(): Promise<Pick<FireReport, 'verdict' | 'vendor'>> {
     const strikes = this.#strikes;
     const leftovers = await this.#leftovers();
-    const failedJobs = await this.#failedJobs();
     const audit = await this.#scene.vendor.audit(path.join(this.#folder, 'audit.json'));
     const verdict = check({
       submissions: this.#producer.submissions,
       deliveries: this.#told,
       audit,
       leftovers,
-      failedJobs,
+      parents: (await this.#parents?.ends(this.#producer.submissions.values())) ?? new Map(),
+      pauses: strikes.windowsOf('pause'),
       lost: strikes.lost,
       vendorTrouble: strikes.windowsOf('vendor-cut', 'vendor-delay', 'vendor-down', 'vendor-frozen'),
       standstill: strikes.windowsOf('freeze', 'freeze-at', 'freeze-long', 'block', 'machine', 'blind'),
@@ -243,9 +260,10 @@ class Fire {
 
   async #leftovers(): Promise<Leftover[]> {
     const leftovers: Leftover[] = [];
-    for (const queue of [...stageQueues, 'results']) {
+    for (const queue of [...stageQueues, 'results', parentQueue]) {
       for (const [place, ids] of await this.#places(queue)) {
         for (const jobId of ids) {
+          if (place === 'failed' && (queue === parentQueue || this.#mayFail(jobId))) continue;
           const record = await this.#scene.direct.hget(`${prefix}:${queue}:${jobId}`, hashFields.record);
           leftovers.push({ queue, jobId, place, record });
         }
@@ -260,16 +278,18 @@ class Fire {
     for (const place of ['wait', 'active', 'paused']) {
       places.push([place, await direct.lrange(`${prefix}:${queue}:${place}`, 0, -1)]);
     }
-    for (const place of ['delayed', 'prioritized', 'failed']) {
+    for (const place of ['delayed', 'prioritized', 'failed', 'waiting-children']) {
       places.push([place, await direct.zrange(`${prefix}:${queue}:${place}`, '0', '-1')]);
     }
     return places;
   }
 
-  async #failedJobs(): Promise<number> {
-    const { direct } = this.#scene;
-    const counts = await Promise.all(stageQueues.map((queue) => direct.zcard(`${prefix}:${queue}:failed`)));
-    return counts.reduce((sum, count) => sum + count, 0);
+  /** The submit job that somebody waits for fails where its submission does not succeed. */
+  #mayFail(id: string): boolean {
+    const submitted = this.#producer.submissions.get(id);
+    const [told] = this.#told.get(id) ?? [];
+    if (submitted === undefined || told === undefined || told.outcome === 'succeeded') return false;
+    return submitted.parent !== undefined || submitted.isDeduplicated === true || submitted.twinOf !== undefined;
   }
 
   async #until(probe: () => boolean | Promise<boolean>, withinMs: number): Promise<boolean> {
@@ -288,7 +308,8 @@ function toTold(event: CompletionEvent): Told {
   return {
     at: Date.now(),
     eventId: event.id,
-    content: createHash('sha1').update(JSON.stringify(event)).digest('base64'),
+    content: fingerprint(event),
+    data: fingerprint(event.data),
     outcome,
     vendorJobs: vendorJobs.map(({ id, status }) => ({ id, status })),
     because: error === null ? '' : `${error.code}: ${error.message.slice(0, 160)}`,

@@ -1,4 +1,6 @@
 import type { ResendSafety } from '../../src/ports/vendor-adapter.ts';
+import type { Slip } from './careless-module.ts';
+import type { ParentRule } from './evidence.ts';
 
 /** One kind of submission that a run pushes. Every source and label carries the submission's id: the ledger tells whose. */
 export interface Load {
@@ -11,8 +13,10 @@ export interface Load {
   resend: ResendSafety;
   /** Knowhere's two steps: a job whose upload link was lost can never be begun. */
   isFile?: boolean;
-  /** The vendor never ends it, and the deadline is near: it must end as `expired`. */
+  /** The vendor never ends it, or its module can not tell, and the deadline is near: it must end as `expired`. */
   deadlineMs?: number;
+  /** Nothing is ever sent for it: it must end as `rejected`. */
+  isRejected?: boolean;
   /** Of the account whose key is wrong for a while. */
   isHeld?: boolean;
   input(id: string): object;
@@ -55,12 +59,30 @@ export const loads: readonly Load[] = [
     }),
   },
   {
+    name: 'ingest, garbled',
+    vendor: 'fini',
+    operation: 'documents.ingest',
+    share: 8,
+    resend: 'lookup',
+    input: (id) => ({ source: 'web', documentIdsToAdd: [`https://example.com/${id}.html?${slip('submit-garbles')}`] }),
+  },
+  {
     name: 'generate',
     vendor: 'fini',
     operation: 'knowledge.generate',
     share: 65,
     resend: 'none',
     input: (id) => ({ origin: 'generated', candidateKnowledge: `${id}: refunds take five days.` }),
+  },
+  // Asked for together with those of others.
+  {
+    name: 'generate, look throws',
+    vendor: 'fini',
+    operation: 'knowledge.generate',
+    share: 8,
+    resend: 'none',
+    deadlineMs: nearDeadlineMs,
+    input: (id) => ({ origin: 'generated', candidateKnowledge: `${id}: refunds take ages. ${slip('look-throws')}` }),
   },
   {
     name: 'role',
@@ -77,6 +99,15 @@ export const loads: readonly Load[] = [
     share: 30,
     resend: 'none',
     input: (id) => ({ name: `Role ${id}` }),
+  },
+  {
+    name: 'role, preflight hangs',
+    vendor: 'sharely',
+    operation: 'role.create',
+    share: 6,
+    resend: 'lookup',
+    isRejected: true,
+    input: (id) => ({ name: `Role ${id} ${slip('preflight-hangs')}`, customerRoleId: id }),
   },
   {
     name: 'upsert',
@@ -119,7 +150,7 @@ function knowhereLoads(): Load[] {
     sourceUrl: `https://example.com/${id}.pdf${query}`,
   });
   return [
-    { ...parse, name: 'url', share: 440, input: (id) => url(id) },
+    { ...parse, name: 'url', share: 392, input: (id) => url(id) },
     // Some callers label the vendor's job themselves.
     { ...parse, name: 'label', share: 80, input: (id) => ({ ...url(id), dataId: id }) },
     {
@@ -130,8 +161,17 @@ function knowhereLoads(): Load[] {
       input: (id) => ({ sourceType: 'file', file: documentFile, fileName: `${id}.md` }),
     },
     { ...parse, name: 'held', share: 30, isHeld: true, input: (id) => url(id) },
+    { ...parse, name: 'url, submit hangs', share: 10, input: (id) => url(id, `?${slip('submit-hangs')}`) },
+    ...(['confirm-hangs', 'confirm-waits'] as const).map((fault) => ({
+      ...{ ...parse, name: `url, ${fault.replace('-', ' ')}`, share: 8, deadlineMs: nearDeadlineMs },
+      input: (id: string) => url(id, `?${slip(fault)}`),
+    })),
     { ...parse, name: 'stalled', share: 20, deadlineMs: nearDeadlineMs, input: (id) => url(id, '?sandbox=stall') },
   ];
+}
+
+function slip(fault: Slip): string {
+  return `slip=${fault}`;
 }
 
 const shares = loads.reduce((sum, load) => sum + load.share, 0);
@@ -148,6 +188,32 @@ export function loadOf(draw: number): Load {
 
 export function nameOf(count: number): string {
   return `s-${String(count).padStart(6, '0')}`;
+}
+
+/** Behind all numbers that a run gives. */
+export function twinOf(id: string): string {
+  return `s-${900_000 + Number(id.slice(2))}`;
+}
+
+/** Who waits for a submission: in a flow a parent, by a deduplication id everybody else under it. */
+export interface Bond {
+  parent?: ParentRule;
+  isDeduplicated?: boolean;
+}
+
+const parentRules: readonly ParentRule[] = ['fail', 'ignore', 'remove'];
+
+/** @param draw - 0 ≤ draw < 1: 6 % are children in a flow, 3 % have a deduplication id */
+export function bondOf(draw: number): Bond {
+  const parent = parentRules[Math.floor(draw / 0.02)];
+  if (parent !== undefined) return { parent };
+  return draw < 0.09 ? { isDeduplicated: true } : {};
+}
+
+/** The queue of the parents. */
+export const parentQueue = 'reports';
+export function parentOf(id: string): string {
+  return `report-${id}`;
 }
 
 /** The submission that a text of the vendor's names. */

@@ -30,6 +30,18 @@ export interface FaultCounts {
   'vendor-down': number;
   /** The vendor takes connections and says nothing. */
   'vendor-frozen': number;
+  /** An older BullMQ client pauses a queue, and one of any version resumes it. */
+  pause: number;
+  /** A foreign client writes over the progress and the data of jobs. */
+  touch: number;
+  /** Delayed jobs of all queues are promoted, as a board's button does. */
+  promote: number;
+  /** Poll jobs are removed by hand. */
+  remove: number;
+  /** What is completed and failed is cleaned out of all queues. */
+  clean: number;
+  /** A worker's wall clock is set: by seconds, or by minutes to a day and back. */
+  clock: number;
 }
 export type FaultKind = keyof FaultCounts;
 
@@ -82,6 +94,12 @@ const standard: Omit<FireOptions, 'name' | 'out' | 'seed' | 'say' | 'control'> =
     'vendor-delay': 2,
     'vendor-down': 2,
     'vendor-frozen': 1,
+    pause: 5,
+    touch: 4,
+    promote: 4,
+    remove: 3,
+    clean: 2,
+    clock: 4,
   },
 };
 
@@ -110,6 +128,12 @@ const forms = {
       'vendor-delay': 1,
       'vendor-down': 1,
       'vendor-frozen': 0,
+      pause: 2,
+      touch: 1,
+      promote: 1,
+      remove: 1,
+      clean: 1,
+      clock: 2,
     },
   },
   full: {
@@ -134,6 +158,12 @@ const forms = {
       'vendor-delay': 20,
       'vendor-down': 20,
       'vendor-frozen': 10,
+      pause: 40,
+      touch: 40,
+      promote: 40,
+      remove: 30,
+      clean: 10,
+      clock: 40,
     },
   },
 } satisfies Record<string, Omit<FireOptions, 'name' | 'out' | 'seed' | 'say' | 'control'>>;
@@ -208,7 +238,10 @@ export function fireOptions(
   form: Form,
   changes: Partial<FireOptions> & Pick<FireOptions, 'name' | 'seed' | 'say'>,
 ): FireOptions {
-  return { control: undefined, out: undefined, ...forms[form], ...changes };
+  const options = { control: undefined, out: undefined, ...forms[form], ...changes };
+  if (options.redis === 'always') return options;
+  // What is pushed again after Redis lost it is known only where nobody tidied.
+  return { ...options, faults: { ...options.faults, clean: 0 } };
 }
 
 function readFaults(text: string): FaultCounts {

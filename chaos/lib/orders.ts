@@ -8,5 +8,8 @@ export interface Order {
   skip: number;
 }
 
+/** `block`: its event loop hangs for so long; `clock`: its clock is so far ahead of the machine's from now on. */
+export type ToWorker = Order | { kind: 'block'; ms: number } | { kind: 'clock'; ms: number };
+
 export type FromWorker =
   { kind: 'ready' } | { kind: 'lock-owner'; id: string } | { kind: 'dying' | 'freezing'; point: Checkpoint };

@@ -12,6 +12,9 @@ const rows: readonly { title: string; kinds: readonly FaultKind[]; color: string
   { title: 'Redis cut, late', kinds: ['redis-cut', 'redis-delay'], color: 'violet' },
   { title: 'vendor down, frozen', kinds: ['vendor-down', 'vendor-frozen'], color: 'red' },
   { title: 'vendor cut, late', kinds: ['vendor-cut', 'vendor-delay'], color: 'violet' },
+  { title: 'queue paused, cleaned', kinds: ['pause', 'clean'], color: 'red' },
+  { title: 'jobs touched, promoted', kinds: ['touch', 'promote', 'remove'], color: 'violet' },
+  { title: 'clock set', kinds: ['clock'], color: 'grey' },
 ];
 
 const style = `<style>

@@ -1,12 +1,19 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Queue } from 'bullmq';
+import type { FlowProducer, Queue } from 'bullmq';
 import type { SubmissionReader } from '../../src/queues/submission-reader.ts';
 import type { Submitted } from './evidence.ts';
-import { dataOf, loadOf, nameOf, type Vendor } from './loads.ts';
+import { bondOf, dataOf, loadOf, nameOf, parentOf, parentQueue, twinOf, type Vendor } from './loads.ts';
 import { Random } from './random.ts';
 
 /** How far back a producer pushes again when Redis lost its last writes, ms. */
 const pushedAgainMs = 1_500;
+/** How far the clock of a producer is off at most, ms: three days. */
+const offMs = 259_200_000;
+const parentOptions = {
+  fail: { failParentOnFailure: true },
+  ignore: { ignoreDependencyOnFailure: true },
+  remove: { removeDependencyOnFailure: true },
+} as const;
 
 /**
  * More under way than a minute brings would measure the machine: on one that is too slow, or busy with other things,
@@ -23,17 +30,28 @@ export interface ProducerOptions {
   countSettled: () => number;
 }
 
+/** Where it pushes. */
+export interface ProducerQueues {
+  queues: ReadonlyMap<Vendor, Queue>;
+  flows: () => FlowProducer;
+  reader: () => SubmissionReader;
+}
+
 /** Pushes submissions the way any BullMQ client does, and asks for the end of some. */
 export class Producer {
   readonly submissions = new Map<string, Submitted>();
-  readonly #queues: ReadonlyMap<Vendor, Queue>;
-  readonly #reader: () => SubmissionReader;
+  readonly #queues: ProducerQueues;
   readonly #options: ProducerOptions;
+  readonly #repeating = new Set<Promise<void>>();
+  /** Submissions that were pushed more than once. */
+  readonly #repeated = new Set<string>();
+  #noRepeats: Promise<unknown> = Promise.resolve();
+  /** What had been pushed by then may be unknown by now. */
+  #forgottenAt = 0;
   #begun = 0;
 
-  constructor(queues: ReadonlyMap<Vendor, Queue>, reader: () => SubmissionReader, options: ProducerOptions) {
+  constructor(queues: ProducerQueues, options: ProducerOptions) {
     this.#queues = queues;
-    this.#reader = reader;
     this.#options = options;
   }
 
@@ -62,20 +80,6 @@ export class Producer {
     await Promise.all(pushing);
   }
 
-  async #live(id: string, random: Random): Promise<void> {
-    const submitted: Submitted = { id, load: loadOf(random.next()), pushedAt: 0 };
-    await this.#push(submitted);
-    // What counts is what Redis has confirmed.
-    submitted.pushedAt = Date.now();
-    this.submissions.set(id, submitted);
-    if (random.next() < 0.05) {
-      // A caller that is not sure whether its push came through pushes again.
-      await sleep(random.between(0, 8_000));
-      await this.#push(submitted);
-    }
-    if (random.next() < 0.02) await this.#cancel(submitted, random.between(0, 5_000));
-  }
-
   /** A producer whose Redis lost its last writes pushes what it pushed last once more; who is known does not notice. */
   async pushAgain(lostFrom: number): Promise<number> {
     const now = Date.now();
@@ -86,14 +90,89 @@ export class Producer {
     return last.length;
   }
 
-  async #push({ id, load }: Submitted): Promise<void> {
-    const queue = this.#queues.get(load.vendor);
-    await queue?.add(load.operation, dataOf(load, id, this.#options.accounts), { jobId: id });
+  /**
+   * Does something after which an id that was used is unknown, and may be used for something else.
+   * @param forget - given all submissions that were pushed more than once
+   */
+  async withoutRepeats<T>(forget: (repeated: ReadonlySet<string>) => Promise<T>): Promise<T> {
+    const forgetting = (async (): Promise<T> => {
+      await Promise.all(this.#repeating);
+      const value = await forget(this.#repeated);
+      this.#forgottenAt = Date.now();
+      return value;
+    })();
+    this.#noRepeats = forgetting.catch(() => undefined);
+    return forgetting;
+  }
+
+  async #live(id: string, random: Random): Promise<void> {
+    const submitted: Submitted = { id, load: loadOf(random.next()), pushedAt: 0, ...bondOf(random.next()) };
+    const clockMs = random.next() < 0.1 ? random.between(-offMs, offMs) : undefined;
+    await this.#push(submitted, clockMs);
+    // What counts is what Redis has confirmed.
+    submitted.pushedAt = Date.now();
+    this.submissions.set(id, submitted);
+    if (submitted.isDeduplicated === true) await this.#pushTwin(submitted);
+    if (random.next() < 0.05) {
+      // A caller that is not sure whether its push came through pushes again.
+      await sleep(random.between(0, 8_000));
+      await this.#repeat(submitted);
+    }
+    if (random.next() < 0.02) await this.#cancel(submitted, random.between(0, 5_000));
+  }
+
+  /** The same work under another id: kept out while the first is under way. */
+  async #pushTwin(first: Submitted): Promise<void> {
+    const twin: Submitted = { id: twinOf(first.id), load: first.load, pushedAt: 0, twinOf: first.id };
+    const added = await this.#add(twin, { deduplication: { id: first.id } });
+    if (added !== twin.id) return;
+    twin.pushedAt = Date.now();
+    this.submissions.set(twin.id, twin);
+  }
+
+  async #repeat(submitted: Submitted): Promise<void> {
+    await this.#noRepeats;
+    if (submitted.pushedAt < this.#forgottenAt) return;
+    this.#repeated.add(submitted.id);
+    const push = this.#push(submitted);
+    this.#repeating.add(push);
+    await push.finally(() => this.#repeating.delete(push));
+  }
+
+  /** @param clockMs - how far the producer's clock is off */
+  async #push(submitted: Submitted, clockMs?: number): Promise<void> {
+    const { id, load, parent, isDeduplicated } = submitted;
+    const options = {
+      ...(clockMs === undefined ? {} : { timestamp: Math.round(Date.now() + clockMs) }),
+      ...(isDeduplicated === true ? { deduplication: { id } } : {}),
+    };
+    if (parent === undefined) return void (await this.#add(submitted, options));
+    const child = {
+      ...{ name: load.operation, queueName: `${load.vendor}.submit`, data: dataOf(load, id, this.#options.accounts) },
+      opts: { jobId: id, ...options, ...parentOptions[parent] },
+    };
+    const report = { name: 'report', queueName: parentQueue, data: { id }, opts: { jobId: parentOf(id) } };
+    // What a transaction was cut off from is known to nobody: like every caller, it makes sure.
+    for (;;) {
+      try {
+        await this.#queues.flows().add({ ...report, children: [child] });
+        return;
+      } catch {
+        await sleep(200);
+      }
+    }
+  }
+
+  /** @returns the id of the job that is there now. */
+  async #add({ id, load }: Submitted, options: object): Promise<string | undefined> {
+    const data = dataOf(load, id, this.#options.accounts);
+    const job = await this.#queues.queues.get(load.vendor)?.add(load.operation, data, { jobId: id, ...options });
+    return job?.id;
   }
 
   async #cancel(submitted: Submitted, afterMs: number): Promise<void> {
     await sleep(afterMs);
-    const result = await this.#reader().cancel(submitted.load.vendor, submitted.id, Date.now());
+    const result = await this.#queues.reader().cancel(submitted.load.vendor, submitted.id, Date.now());
     if (result === 'requested') submitted.cancelRequestedAt = Date.now();
   }
 }

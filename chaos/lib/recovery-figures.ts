@@ -13,7 +13,7 @@ export interface RecoveryFigures {
   redisReachable: Figures;
   /** Of these, the poll jobs. */
   polls: Figures;
-  /** Redis was killed, cut off or late meanwhile. */
+  /** Redis was killed, cut off or late meanwhile, or a queue was paused. */
   redisTroubled: Figures;
   /** Of the jobs with Redis reachable: until the dead process's lock was gone, and until the job was back in line. */
   unlocked: Figures;
@@ -54,7 +54,7 @@ function slowestOf(samples: readonly Recovery[]): string[] {
 }
 
 function isRedisTroubled({ during }: Recovery): boolean {
-  return during.some((kind) => kind.startsWith('redis-'));
+  return during.some((kind) => kind.startsWith('redis-') || kind === 'pause');
 }
 
 function figures(times: readonly number[]): Figures {

@@ -37,6 +37,7 @@ export function summarise(options: FireOptions, report: FireReport): string[] {
     `  Redis killed, cut or late meanwhile: ${tell(recovery.redisTroubled)}; abandoned ${report.abandoned}`,
     ...[...recovery.slowest, ...recovery.slowestTroubled].map((line) => `  ${line}`),
     `extra look-ups: ${counts.extraLookUps} in all, at most ${counts.maxExtraLookUps} for one, ${counts.unexplainedExtra} submissions with more than their interruptions`,
+    `parents in flows: ${list(counts.parents)}; ${counts.twins} twins after their deduplication id was free`,
     `near deadlines: passed by ${counts.maxExpiredLateMs} ms at most`,
     `workers told to stop: ${report.departures.map(tellDeparture).join(', ')}`,
     `the machine stood still ${report.standstills.count} times, ${report.standstills.longestMs} ms at most`,

@@ -1,6 +1,6 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { Queue } from 'bullmq';
+import { FlowProducer, Queue } from 'bullmq';
 import { Redis } from 'ioredis';
 import { SubmissionReader } from '../../src/queues/submission-reader.ts';
 import type { Build } from './build.ts';
@@ -26,6 +26,7 @@ export class Scene {
   /** Past the proxy; commands fail when Redis is away. */
   direct!: Redis;
   reader!: SubmissionReader;
+  flows!: FlowProducer;
   readonly #folder: string;
   readonly #keyFile: string;
   readonly #closers: (() => unknown)[] = [];
@@ -55,6 +56,9 @@ export class Scene {
       this.#closers.push(() => queue.close());
       this.queues.set(vendor, queue);
     }
+    this.flows = new FlowProducer({ connection: this.connect(), prefix });
+    this.flows.on('error', () => undefined);
+    this.#closers.push(() => this.flows.close());
     this.reader = new SubmissionReader(this.connect(), prefix);
     this.#closers.push(() => this.reader.close());
   }

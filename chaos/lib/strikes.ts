@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { checkpoints, type Checkpoint } from '../../src/workers/engine.ts';
 import type { Window } from './evidence.ts';
 import type { FaultKind, FireOptions } from './options.ts';
+import type { Outsiders } from './outsiders.ts';
 import type { Producer } from './producer.ts';
 import { Random } from './random.ts';
 import type { RecoveryWatch } from './recovery.ts';
@@ -32,6 +33,7 @@ const hangMs = 6_000;
 const afterCutMs = 1_000;
 /** How far faults may be ahead of the submissions, as a share of the run. */
 const allowedLead = 0.1;
+const hourMs = 3_600_000;
 const lagTickMs = 100;
 const lagMs = 1_000;
 
@@ -58,8 +60,10 @@ export class Strikes {
   readonly #lagTimer: NodeJS.Timeout;
   #crew!: Crew;
   #recovery!: RecoveryWatch;
+  #outsiders!: Outsiders;
   #redisBusy: Promise<unknown> = Promise.resolve();
   #vendorBusy: Promise<unknown> = Promise.resolve();
+  #queuesBusy: Promise<unknown> = Promise.resolve();
 
   constructor(options: FireOptions, scene: Scene, producer: Producer, startedAt: number) {
     this.#options = options;
@@ -76,9 +80,10 @@ export class Strikes {
   }
 
   /** @param crew - whom to strike */
-  begin(crew: Crew, recovery: RecoveryWatch): void {
+  begin(crew: Crew, recovery: RecoveryWatch, outsiders: Outsiders): void {
     this.#crew = crew;
     this.#recovery = recovery;
+    this.#outsiders = outsiders;
   }
 
   stop(): void {
@@ -107,6 +112,7 @@ export class Strikes {
   /** No fault begins from here on; those under way come to their end. */
   async putOut(): Promise<void> {
     while (this.#atWork.size > 0) await Promise.all(this.#atWork);
+    await this.#outsiders.resumeAll();
     // Orders that were never carried out die with their process.
     for (const worker of this.#crew.able.filter((one) => one.order !== undefined)) worker.child.signal('SIGKILL');
   }
@@ -143,6 +149,7 @@ export class Strikes {
       case 'kill':
       case 'freeze':
       case 'block':
+      case 'clock':
       case 'roll': {
         const worker = await this.#victim(draws.c);
         if (worker === undefined) return;
@@ -167,13 +174,27 @@ export class Strikes {
       case 'vendor-frozen':
         await (this.#vendorBusy = this.#vendorBusy.then(() => this.#strikeVendor(kind, draws)));
         return;
+      case 'pause':
+      case 'clean':
+        await (this.#queuesBusy = this.#queuesBusy.then(() => this.#strikeQueues(kind, draws)));
+        return;
+      case 'touch':
+      case 'promote':
+      case 'remove':
+        return this.#strikeQueues(kind, draws);
       default:
         return kind satisfies never;
     }
   }
 
-  async #strikeWorker(kind: 'kill' | 'freeze' | 'block' | 'roll', worker: WorkerProcess, draws: Draws): Promise<void> {
+  async #strikeWorker(
+    kind: 'kill' | 'freeze' | 'block' | 'clock' | 'roll',
+    worker: WorkerProcess,
+    draws: Draws,
+  ): Promise<void> {
     switch (kind) {
+      case 'clock':
+        return this.#setClock(worker, draws);
       case 'kill':
         worker.child.signal('SIGKILL');
         return;
@@ -192,6 +213,15 @@ export class Strikes {
         await this.#heldBy(worker.owners);
         this.departures.push(await this.#crew.roll(worker));
     }
+  }
+
+  /** By seconds, and it stays so; or by minutes to a day, until somebody sees it. */
+  async #setClock(worker: WorkerProcess, { a, b }: Draws): Promise<void> {
+    const sign = b < 0.5 ? -1 : 1;
+    if (a < 0.5) return worker.child.send({ kind: 'clock', ms: sign * (5_000 + a * 70_000) });
+    worker.child.send({ kind: 'clock', ms: sign * (hourMs / 30 + (a - 0.5) * 48 * hourMs) });
+    await sleep(4_000 + b * 3_000);
+    worker.child.send({ kind: 'clock', ms: 0 });
   }
 
   #order(kind: 'die-at' | 'freeze-at' | 'freeze-long', worker: WorkerProcess, draws: Draws): void {
@@ -247,6 +277,22 @@ export class Strikes {
     if (lostFrom === at) return;
     this.lost.push({ from: lostFrom, to: Date.now() });
     this.pushedAgain += await this.#producer.pushAgain(lostFrom);
+  }
+
+  /** What people and programs do that take our queues for theirs. */
+  async #strikeQueues(kind: 'pause' | 'touch' | 'promote' | 'remove' | 'clean', { c }: Draws): Promise<void> {
+    const random = new Random(c);
+    const at = Date.now();
+    const onRemoval = (id: string): void => {
+      const submitted = this.#producer.submissions.get(id);
+      if (submitted !== undefined) submitted.removedAt = Date.now();
+    };
+    const burning: Burning = { kind, from: at, to: Number.POSITIVE_INFINITY };
+    this.burning.push(burning);
+    const note = await this.#outsiders[kind](random, onRemoval);
+    burning.to = Date.now();
+    if (note === undefined) this.missed += 1;
+    else this.#mark(kind, note, at);
   }
 
   async #strikeVendor(
@@ -323,7 +369,7 @@ export class Strikes {
     void guarded.finally(() => this.#atWork.delete(guarded));
   }
 
-  #mark(kind: FaultKind, note?: string): void {
-    this.faults.push({ at: Date.now() - this.#startedAt, kind, ...(note === undefined ? {} : { note }) });
+  #mark(kind: FaultKind, note?: string, at = Date.now()): void {
+    this.faults.push({ at: at - this.#startedAt, kind, ...(note === undefined ? {} : { note }) });
   }
 }

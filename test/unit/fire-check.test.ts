@@ -1,7 +1,16 @@
 import { describe, expect, it } from 'vitest';
 import { check, type Verdict } from '../../chaos/lib/check.ts';
-import type { AuditedJob, Evidence, Submitted, Told, VendorCreate, VendorLookUp } from '../../chaos/lib/evidence.ts';
-import { loadOf, loads, submissionOf, type Load } from '../../chaos/lib/loads.ts';
+import { slipOf, slips } from '../../chaos/lib/careless-module.ts';
+import type {
+  AuditedJob,
+  Evidence,
+  ParentEnd,
+  Submitted,
+  Told,
+  VendorCreate,
+  VendorLookUp,
+} from '../../chaos/lib/evidence.ts';
+import { bondOf, loadOf, loads, submissionOf, type Load } from '../../chaos/lib/loads.ts';
 import { adapters } from '../../src/vendors/catalogue.ts';
 
 /** The checker of the fire test: what it must see, and what it must let pass. */
@@ -15,9 +24,12 @@ function load(name: string): Load {
   return found;
 }
 
-interface Scenario extends Partial<Omit<Evidence, 'audit' | 'submissions' | 'deliveries'>> {
+interface Scenario extends Partial<Omit<Evidence, 'audit' | 'submissions' | 'deliveries' | 'parents'>> {
   load?: string;
   canceledAt?: number;
+  /** Its bonds, and what was done to it. */
+  is?: Partial<Submitted>;
+  parent?: Partial<ParentEnd>;
   told?: Partial<Told>[];
   creates?: Partial<VendorCreate>[];
   jobs?: Partial<AuditedJob>[];
@@ -28,6 +40,8 @@ interface Scenario extends Partial<Omit<Evidence, 'audit' | 'submissions' | 'del
   dropped?: number;
 }
 
+const noParent: ParentEnd = { state: 'completed', value: undefined, failed: undefined };
+
 /** A URL that was sent once, done and told of once; each scenario changes some of it. */
 function verdictOf(scenario: Scenario = {}): Verdict {
   const kind = load(scenario.load ?? 'url');
@@ -36,9 +50,11 @@ function verdictOf(scenario: Scenario = {}): Verdict {
     load: kind,
     pushedAt: start,
     ...(scenario.canceledAt === undefined ? {} : { cancelRequestedAt: scenario.canceledAt }),
+    ...scenario.is,
   };
   const told = (scenario.told ?? [{}]).map((change): Told => ({
-    ...{ at: start + 9_100, eventId: `${kind.vendor}.${id}`, content: 'same', outcome: 'succeeded', because: '' },
+    ...{ at: start + 9_100, eventId: `${kind.vendor}.${id}`, content: 'same', data: 'told' },
+    ...{ outcome: 'succeeded', because: '' },
     ...{
       vendorJobs: [{ id: 'j1', status: 'done' }],
       enqueuedAt: start,
@@ -70,8 +86,9 @@ function verdictOf(scenario: Scenario = {}): Verdict {
       ...{ requests: 3, byRoute: {}, byStatus: {}, byFault: {}, dropped: scenario.dropped ?? 0 },
     },
     leftovers: scenario.leftovers ?? [],
-    failedJobs: scenario.failedJobs ?? 0,
     lost: scenario.lost ?? [],
+    parents: new Map(scenario.parent === undefined ? [] : [[id, { ...noParent, ...scenario.parent }]]),
+    pauses: scenario.pauses ?? [],
     vendorTrouble: scenario.vendorTrouble ?? [],
     standstill: scenario.standstill ?? [],
     interruptions: scenario.interruptions ?? new Map(),
@@ -100,6 +117,7 @@ describe('the checks of the fire test', () => {
       ['no event', { told: [] }, /^1 url: no event/],
       ['two contents', { told: [{}, { content: 'other' }] }, /^1 .*2 contents in 2 deliveries/],
       ['two ids', { told: [{}, { eventId: 'knowhere.other' }] }, /^1 .*more than one event id/],
+      ['an end before the beginning', { told: [{ enqueuedAt: start + 9_100 }] }, /^1 .*enqueued after it was settled/],
       ['events of nobody', { strangers: ['s-000009'] }, /^1 1 events for nobody/],
       [
         'a vendor job of somebody else',
@@ -180,10 +198,15 @@ describe('the checks of the fire test', () => {
       expect(seen({ load: 'ingest', jobs: [job], lookUps })).toEqual([expect.stringMatching(/^3 ingest/)]);
     });
 
-    it('a job that is left somewhere, and one that failed', () => {
+    it('a vendor job that is asked for without end', () => {
+      const lookUps = Array.from({ length: 151 }, (_, count) => ({ at: start + 1_100 + count }));
+      expect(seen({ lookUps })).toEqual(['3 url: 151 look-ups of one vendor job']);
+      expect(seen({ lookUps: lookUps.slice(1) })).toEqual([]);
+    });
+
+    it('a job that is left somewhere', () => {
       const leftovers = [{ queue: 'fini.poll', jobId: id, place: 'delayed', record: null }];
       expect(seen({ leftovers })).toEqual([expect.stringMatching(/^3 left in fini\.poll delayed/)]);
-      expect(seen({ failedJobs: 1 })).toEqual([expect.stringMatching(/^5 1 jobs failed/)]);
     });
   });
 
@@ -214,6 +237,14 @@ describe('the checks of the fire test', () => {
     it('failed by the vendor, canceled by a caller', () => {
       expect(ends('failed', { jobs: [{ status: 'failed' }] })).toEqual([]);
       expect(ends('canceled', { canceledAt: start + 500 })).toEqual([]);
+      expect(ends('canceled', { is: { removedAt: start + 500 } })).toEqual([]);
+    });
+
+    it('rejected where its module never lets anything be sent', () => {
+      const nothing = { creates: [], jobs: [] };
+      expect(
+        seen({ ...nothing, load: 'role, preflight hangs', told: [{ outcome: 'rejected', vendorJobs: [] }] }),
+      ).toEqual([]);
     });
 
     it('expired where a deadline is near, and never before it', () => {
@@ -241,6 +272,9 @@ describe('the checks of the fire test', () => {
       expect(late(26_000)).toEqual([]);
       expect(late(60_000)).toEqual([expect.stringMatching(/^5 stalled: expired 48000 ms after its deadline/)]);
       expect(late(60_000, { interruptions: new Map([[id, 1]]) })).toEqual([]);
+      const pauses = [{ from: start + 2_000, to: start + 3_000 }];
+      expect(late(60_000, { pauses })).toEqual([]);
+      expect(late(120_000, { pauses })).toHaveLength(1);
     });
 
     it('unconfirmed only where the vendor can not be asked, and only where the fate was unknown', () => {
@@ -279,6 +313,41 @@ describe('the checks of the fire test', () => {
     });
   });
 
+  describe('7: who waits for a submission learns how it ended', () => {
+    const failed = { jobs: [{ status: 'failed' }], told: [{ outcome: 'failed', data: 'told' }] };
+    it.each<[string, Scenario]>([
+      ['a parent that gets the event', { is: { parent: 'fail' }, parent: { value: 'told' } }],
+      ['a parent that fails with its child', { ...failed, is: { parent: 'fail' }, parent: { state: 'failed' } }],
+      ['a parent that is told why', { ...failed, is: { parent: 'ignore' }, parent: { failed: 'failed: INTERNAL' } }],
+      ['a parent without its child', { ...failed, is: { parent: 'remove' }, parent: {} }],
+    ])('%s', (_, scenario) => {
+      expect(seen(scenario)).toEqual([]);
+    });
+
+    it.each<[string, Scenario, RegExp]>([
+      ['a parent that waits for ever', { is: { parent: 'fail' }, parent: { state: 'waiting-children' } }, /waiting-ch/],
+      ['a parent that is gone', { is: { parent: 'fail' } }, /is unknown/],
+      ['a parent that got nothing', { is: { parent: 'ignore' }, parent: {} }, /another value/],
+      ['a parent that got something else', { is: { parent: 'ignore' }, parent: { value: 'old' } }, /another value/],
+      ['a parent that failed', { is: { parent: 'ignore' }, parent: { state: 'failed' } }, /succeeded, and its parent/],
+      ['a parent that did not', { ...failed, is: { parent: 'fail' }, parent: {} }, /failed, and its parent \(fail\)/],
+      [
+        'a parent that is not told',
+        { ...failed, is: { parent: 'ignore' }, parent: {} },
+        /told of a failure: undefined/,
+      ],
+    ])('%s', (_, scenario, expected) => {
+      expect(seen(scenario)).toEqual([expect.stringMatching(/^7 url: /)]);
+      expect(seen(scenario)).toEqual([expect.stringMatching(expected)]);
+    });
+
+    it('a deduplication id that was free too early', () => {
+      const is = { twinOf: id };
+      expect(seen({ is: { ...is, pushedAt: start + 9_000 } })).toEqual([]);
+      expect(seen({ is })).toEqual([expect.stringMatching(/^7 url: came under the deduplication id of s-000001/)]);
+    });
+  });
+
   it('what Redis lost is told apart', () => {
     const verdict = verdictOf({ ...twoJobs, lost: [{ from: start + 900, to: start + 2_000 }] });
     expect(verdict.violations).toEqual([]);
@@ -293,6 +362,13 @@ describe('the loads of the fire test', () => {
     expect([...drawn].sort()).toEqual(loads.map(({ name }) => name).sort());
   });
 
+  it('have bonds: parents of three kinds, and deduplication ids', () => {
+    const bonds = Array.from({ length: 100 }, (_, count) => bondOf(count / 100 + 0.005));
+    const count = (rule: string): number => bonds.filter(({ parent }) => parent === rule).length;
+    expect(['fail', 'ignore', 'remove'].map(count)).toEqual([2, 2, 2]);
+    expect(bonds.filter(({ isDeduplicated }) => isDeduplicated)).toHaveLength(3);
+  });
+
   it('are held to what the adapters declare', () => {
     for (const one of loads) {
       const operation = adapters.find(({ name }) => name === one.vendor)?.operations[one.operation];
@@ -300,6 +376,11 @@ describe('the loads of the fire test', () => {
       const declared = typeof operation?.resend === 'function' ? operation.resend(input, undefined) : operation?.resend;
       expect(one.resend, one.name).toBe(declared);
     }
+  });
+
+  it('ask for every slip of a careless module', () => {
+    const asked = loads.flatMap((one) => slipOf(one.input(id)) ?? []);
+    expect(asked.toSorted()).toEqual([...slips].toSorted());
   });
 
   it('carry the submission id in every input', () => {
