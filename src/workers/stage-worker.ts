@@ -384,11 +384,11 @@ export class StageWorker {
   async #followPollJob(taken: TakenJob, state: SubmissionState): Promise<unknown> {
     const { job, hash, token } = taken;
     const held = isHeld(hash);
-    const told = held ? await toldByPollJob(job) : undefined;
+    const pollAddress = this.#pollAddressOf(state);
+    const told = held ? await this.#toldByPollJob(job, pollAddress) : undefined;
     if (told !== undefined) return this.#endHeld(job, told);
     const own = await this.#engine.store.read(this.#addressOf(job));
     if (own?.settled !== undefined) return this.#deliver(taken, own, this.#replyOf(hash));
-    const pollAddress = this.#pollAddressOf(state);
     const poll = await this.#engine.store.readHash(pollAddress);
     const record = poll === undefined ? undefined : recordOf(poll);
     if (poll === undefined) return this.#endRemoved(taken, state);
@@ -402,6 +402,12 @@ export class StageWorker {
     await waitForPollJob(job, token);
     // It could not be linked, or has just ended: it is looked at instead.
     return this.#delay(job, token, { at: this.#engine.clock.now() + 1_000, state: undefined });
+  }
+
+  /** How the poll job that a held submit job waited for ended, as BullMQ keeps it beside what other children gave. */
+  async #toldByPollJob(job: Job, { jobId }: JobAddress): Promise<CompletionEvent['data'] | undefined> {
+    const values = await job.getChildrenValues<unknown>();
+    return completionData.safeParse(values[`${this.#pollQueue.qualifiedName}:${jobId}`]).data;
   }
 
   async #endHeld(job: Job, data: CompletionEvent['data']): Promise<CompletionEvent['data']> {
@@ -614,12 +620,6 @@ interface TakenJob {
 /** What BullMQ is told by an error: delayed, waiting for a child, or failed for good. */
 function isEndInBullmq(error: unknown): boolean {
   return error instanceof DelayedError || error instanceof WaitingChildrenError || error instanceof UnrecoverableError;
-}
-
-/** How the poll job that a held submit job waited for ended, as BullMQ keeps it with the submit job. */
-async function toldByPollJob(job: Job): Promise<CompletionEvent['data'] | undefined> {
-  const values = Object.values(await job.getChildrenValues());
-  return values.map((value) => completionData.safeParse(value).data).find((data) => data !== undefined);
 }
 
 /** For how long its producer asked BullMQ to hold the job back, ms. */

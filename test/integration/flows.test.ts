@@ -82,6 +82,26 @@ describe('a submission as a child in a flow', () => {
     expect(submit.failedReason).toMatch(/^failed: INTERNAL_ERROR/);
   });
 
+  it('that waits for another submission is settled by its own work, not by that of its child', async () => {
+    const { values } = await parents();
+    const { job } = await flows.add({
+      name: 'report',
+      queueName: 'reports',
+      children: [
+        {
+          ...child(`a.pdf${failing}`, { jobId: 'second', failParentOnFailure: true }),
+          children: [child('b.pdf', { jobId: 'first', failParentOnFailure: true })],
+        },
+      ],
+    });
+    expect((await rig.harness.event('first')).data.outcome).toBe('succeeded');
+    expect((await rig.harness.event('second')).data.outcome).toBe('failed');
+    await until(() => job.isFailed());
+    expect(values).toEqual([]);
+    const second = (await rig.harness.queue('knowhere.submit').getJob('second'))!;
+    expect(second.failedReason).toMatch(/^failed: INTERNAL_ERROR/);
+  });
+
   it('that is bad input, or whose failure is ignored or dropped, is told to the parent', async () => {
     const { failed } = await parents();
     await flows.add({
