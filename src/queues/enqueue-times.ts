@@ -1,16 +1,17 @@
 import type { RedisConnection } from './connection.ts';
 import { readEnqueuedAt } from './enqueued-at.ts';
 
-const dayMs = 86_400_000;
+/** Jobs that say they are younger are believed: so little decides nothing. */
+const believedMs = 5_000;
 /** A clock that is further back is no clock. */
-const deadClockMs = 7 * dayMs;
+const deadClockMs = 7 * 86_400_000;
 const pageSize = 1_000;
 /** As many as the stream of a submit queue holds, and some more: BullMQ trims it roughly. */
 const maxKnown = 20_000;
 
 /**
  * When jobs were really added to a queue. A job's own timestamp is whatever the clock of its producer said; Redis stamped
- * the event of its addition with the time of its own. That is read only for jobs that look late.
+ * the event of its addition with the time of its own. That is read only for jobs that seem to have waited.
  */
 export class EnqueueTimes {
   readonly #redis: RedisConnection;
@@ -19,6 +20,7 @@ export class EnqueueTimes {
   readonly #known = new Map<string, number>();
   #readTo = '-';
   #reading: Promise<void> | undefined;
+  #next: Promise<void> | undefined;
 
   constructor(redis: RedisConnection, prefix: string, queue: string) {
     this.#redis = redis;
@@ -27,28 +29,27 @@ export class EnqueueTimes {
 
   /**
    * @param claimed - the job's timestamp, as it is stored
-   * @param patienceMs - how old a submission may be before its age decides anything; at most a day counts
    * @returns epoch ms, never after `now`
    */
-  async enqueuedAt(
-    jobId: string,
-    claimed: string | number | undefined,
-    now: number,
-    patienceMs = dayMs,
-  ): Promise<number> {
+  async enqueuedAt(jobId: string, claimed: string | number | undefined, now: number): Promise<number> {
     const plausible = readEnqueuedAt(claimed, now);
-    if (now - plausible < Math.min(patienceMs, dayMs)) return plausible;
-    if (!this.#known.has(jobId)) await this.#readOn();
+    if (now - plausible < believedMs) return plausible;
+    // Also where the id is known: it may have been added again since.
+    await this.#readOn();
     const added = this.#known.get(jobId);
     if (added !== undefined) return Math.min(Math.max(added, plausible), now);
     return now - plausible > deadClockMs ? now : plausible;
   }
 
+  /** A reading that is under way can have missed the job: all who ask meanwhile share the one after it. */
   async #readOn(): Promise<void> {
-    this.#reading ??= this.#readPages().finally(() => {
-      this.#reading = undefined;
-    });
-    await this.#reading;
+    this.#next ??= (async () => {
+      await this.#reading?.catch(() => undefined);
+      this.#next = undefined;
+      this.#reading = this.#readPages();
+      await this.#reading;
+    })();
+    await this.#next;
   }
 
   async #readPages(): Promise<void> {

@@ -235,8 +235,7 @@ export class StageWorker {
     const fresh = stored === undefined ? this.#readFresh(job, hash) : undefined;
     let state = stored;
     if (state === undefined) {
-      const patienceMs = fresh?.ok === true ? acceptBy(0, holdBackMs(job), fresh.request.poll) : undefined;
-      const enqueuedAt = await this.#enqueueTimes.enqueuedAt(jobId, hash['timestamp'], now, patienceMs);
+      const enqueuedAt = await this.#enqueueTimes.enqueuedAt(jobId, hash['timestamp'], now);
       const end = fresh?.ok === true ? acceptBy(enqueuedAt, holdBackMs(job), fresh.request.poll) : enqueuedAt;
       const id = submissionIdOf(this.vendorName, jobId, job.opts);
       state = receive(id, this.#nameUse(), enqueuedAt, end);
@@ -245,7 +244,8 @@ export class StageWorker {
       state.use ??= this.#nameUse();
     }
     const cancelRequestedAt = cancelOf(hash);
-    if (cancelRequestedAt !== undefined && state.settled === undefined) state.cancelRequestedAt ??= cancelRequestedAt;
+    if (cancelRequestedAt !== undefined && state.settled === undefined)
+      state.cancelRequestedAt ??= Math.min(cancelRequestedAt, now);
     const decision = state.awaitsDecision === undefined ? undefined : decisionOf(hash);
     if (decision !== undefined) state.resolution = decision;
 
