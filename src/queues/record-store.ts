@@ -198,15 +198,19 @@ export class RecordStore {
   /**
    * Leaves a person's decision with a submission that waits for one. The first decision stands until it is carried out.
    * @returns `marked` when the job may be promoted, `active` when a worker holds it and will see the decision,
-   * `not-waiting` when it waits for none, `missing` when there is no record.
+   * `decided` when there is another one, `not-waiting` when it waits for none, `missing` when there is no record.
    */
-  async resolve(address: JobAddress, resolution: Resolution): Promise<'marked' | 'active' | 'not-waiting' | 'missing'> {
+  async resolve(
+    address: JobAddress,
+    resolution: Resolution,
+  ): Promise<'marked' | 'active' | 'decided' | 'not-waiting' | 'missing'> {
     const code = await this.#redis.jobferryResolve(
       this.#jobKey(address),
       this.#key(address, ':lock'),
       JSON.stringify(resolution),
     );
-    return ({ 0: 'marked', 1: 'active', 2: 'not-waiting' } as const)[code as 0 | 1 | 2] ?? 'missing';
+    const results = { 0: 'marked', 1: 'active', 2: 'not-waiting', 3: 'decided' } as const;
+    return results[code as 0 | 1 | 2 | 3] ?? 'missing';
   }
 
   /** The stored record of a job; undefined when there is none. */
@@ -223,7 +227,7 @@ export class RecordStore {
 
   /** Notes that a submit job fails because its submission did not succeed: it must not be taken up again. */
   async markEnded(address: JobAddress): Promise<void> {
-    await this.#redis.hset(this.#jobKey(address), hashFields.ended, 1);
+    await this.#redis.jobferryMark(this.#jobKey(address), hashFields.ended, '1');
   }
 
   async hasEnded(address: JobAddress): Promise<boolean> {
@@ -233,6 +237,11 @@ export class RecordStore {
   /** True when the job exists, whatever its state. */
   async exists(address: JobAddress): Promise<boolean> {
     return (await this.#redis.exists(this.#jobKey(address))) === 1;
+  }
+
+  /** True until the submission's outcome is stored. */
+  async isUnderWay(vendor: string, submissionId: string): Promise<boolean> {
+    return (await this.#redis.hexists(openKey(this.#prefix, vendor), submissionId)) === 1;
   }
 
   /** True when BullMQ has done with the job and keeps it. */
@@ -343,13 +352,22 @@ return 1`,
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('PEXPIRE', KEYS[1], ARGV[2])`,
   },
+  jobferryMark: {
+    numberOfKeys: 1,
+    // Without its other fields the hash would be no job, and keep the id from ever being one.
+    lua: `
+if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]) end
+return 1`,
+  },
   jobferryResolve: {
     numberOfKeys: 2,
     lua: `${helpers}
 if not hasRecord(KEYS[1]) then return -1 end
 local _, _, waits = head(KEYS[1])
 if waits ~= '?' then return 2 end
-redis.call('HSETNX', KEYS[1], '${decision}', ARGV[1])
+local kept = redis.call('HGET', KEYS[1], '${decision}')
+if kept and kept ~= ARGV[1] then return 3 end
+redis.call('HSET', KEYS[1], '${decision}', ARGV[1])
 return redis.call('EXISTS', KEYS[2])`,
   },
   jobferryCancel: {
@@ -406,5 +424,6 @@ interface RecordCommands {
   jobferryAnswer(job: string, intent: string, answer: string): Promise<number>;
   jobferryHold(lock: string, token: string, lockMs: number): Promise<number>;
   jobferryCancel(job: string, lock: string, at: number): Promise<number>;
+  jobferryMark(job: string, field: string, value: string): Promise<number>;
   jobferryResolve(job: string, lock: string, resolution: string): Promise<number>;
 }

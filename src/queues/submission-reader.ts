@@ -36,7 +36,8 @@ export interface SubmissionStatus {
   log: string[];
 }
 
-export type ResolveResult = 'resolved' | 'not-waiting' | 'unknown';
+/** `decided`: somebody else decided otherwise before, and that stands. */
+export type ResolveResult = 'resolved' | 'decided' | 'not-waiting' | 'unknown';
 
 export type RetryResult =
   | { kind: 'started'; submissionId: string }
@@ -108,7 +109,7 @@ export class SubmissionReader {
     for (const { stage, jobId } of whereverItIs(vendor, submissionId)) {
       const result = await this.#store.resolve({ queue: stageQueue(vendor, stage), jobId }, resolution);
       if (result === 'missing') continue;
-      if (result === 'not-waiting') return 'not-waiting';
+      if (result === 'not-waiting' || result === 'decided') return result;
       // A worker that holds the job sees the decision when it gives it back.
       const job = result === 'active' ? undefined : await Job.fromId(this.#queue(vendor, stage), jobId);
       await job?.promote().catch(() => undefined);

@@ -391,8 +391,12 @@ export class StageWorker {
     if (own?.settled !== undefined) return this.#deliver(taken, own, this.#replyOf(hash));
     const poll = await this.#engine.store.readHash(pollAddress);
     const record = poll === undefined ? undefined : recordOf(poll);
-    if (poll === undefined) return this.#endRemoved(taken, state);
-    if (!held) {
+    if (poll === undefined && (await this.#engine.store.isUnderWay(this.vendorName, state.id)))
+      return this.#endRemoved(taken, state);
+    // Told long ago, and not kept any more: somebody ran the job again.
+    if (poll === undefined && held)
+      throw new UnrecoverableError('the submission is over; how it ended is not kept any more');
+    if (poll === undefined || !held) {
       removeWhenDone(job);
       return 'handed over';
     }

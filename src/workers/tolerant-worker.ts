@@ -59,7 +59,7 @@ export class TolerantWorker extends Worker {
     const mended: Record<string, string | undefined> = { ...hash, data: '{}', progress: '0' };
     if (hash['opts'] !== undefined && !isJsonObject(hash['opts'])) {
       mended['opts'] = '{}';
-      await (this.opts.connection as RedisConnection).hset(this.toKey(jobId), 'opts', '{}');
+      await (this.opts.connection as RedisConnection).eval(mendOptions, 1, this.toKey(jobId));
     }
     if (!isJsonObject(hash['parent'])) delete mended['parent'];
     return Object.entries(mended).flatMap(([field, value]) => (value === undefined ? [] : [field, value]));
@@ -93,6 +93,9 @@ export class TolerantWorker extends Worker {
     }
   }
 }
+
+/** Of a job that is gone by now nothing must be left behind: a hash without a name would keep its id from being used. */
+const mendOptions = "if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('HSET', KEYS[1], 'opts', '{}') end";
 
 function isJsonObject(text: string | undefined): boolean {
   try {

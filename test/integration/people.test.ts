@@ -62,6 +62,13 @@ describe('a submit of unknown fate that waits for a person', () => {
     expect((await rig.harness.event(id)).data.outcome).toBe('unconfirmed');
   });
 
+  it('by the first of two people who decide differently, and the second is told', async () => {
+    const { producer } = await stuck();
+    const decide = (kind: 'give-up' | 'resend'): Promise<string> => producer.resolve('knowhere', 'stuck', { kind });
+    const answers = await Promise.all([decide('give-up'), decide('resend'), decide('give-up')]);
+    expect(answers).toEqual(['resolved', 'decided', 'resolved']);
+  });
+
   it('and nothing else can be resolved', async () => {
     const { rig, producer } = await start();
     const id = await rig.harness.submit('knowhere', 'parse', urlInput('x.pdf?sandbox=stall'), {
