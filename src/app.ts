@@ -149,6 +149,7 @@ export async function runWorkers(options: RunWorkersOptions): Promise<RunningWor
           prefix: config.prefix,
           concurrency: options.concurrency ?? config.concurrency[stage],
           keepSeconds: config.retention.submissionsSeconds,
+          hungAfterMs: config.hungAfterMs,
         }),
     ),
   );

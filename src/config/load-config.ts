@@ -29,6 +29,8 @@ export interface Config {
   ambiguity: ConfigFile['ambiguity'];
   /** How long a step of a vendor module may go without visible activity, ms; not in the file, for tests. */
   stepLimitMs?: number;
+  /** After how long a turn that is in no such step counts as hung, ms; for tests as well. */
+  hungAfterMs?: number;
 }
 
 const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'];

@@ -44,6 +44,7 @@ import {
   type Delay,
 } from './settle.ts';
 import { expireFault, isJson, makeWritable } from './settle-fault.ts';
+import { isInStep } from './step-watch.ts';
 import { takeTurn } from './take-turn.ts';
 import { TolerantWorker } from './tolerant-worker.ts';
 import { Turn, TurnLostError, type Move } from './turn.ts';
@@ -54,6 +55,8 @@ export interface StageWorkerOptions {
   concurrency: number;
   /** How long settled submissions stay in Redis, seconds: the window in which an id is not taken a second time. */
   keepSeconds: number;
+  /** After how long a turn that is in no step of a vendor module counts as hung, ms. */
+  hungAfterMs?: number | undefined;
 }
 
 /** How often a poll job without its record is looked at, and how many times before it counts as an orphan: ten minutes. */
@@ -61,8 +64,8 @@ const orphanVisitMs = 2_000;
 const orphanVisits = 300;
 /** How long requests may go on after a shutdown began: a submit that is cut off is one whose fate is unknown. */
 const drainMs = 7_000;
-/** A turn that takes longer will not end: requests, uploads and downloads have shorter limits. */
-const hungAfterMs = 900_000;
+/** Beside the steps of vendor modules, whose end is seen to, a turn waits for Redis alone: after this it will not end. */
+const defaultHungAfterMs = 900_000;
 
 /**
  * One stage of one vendor: a BullMQ worker, and what keeps it healthy.
@@ -85,6 +88,7 @@ export class StageWorker {
   readonly #completions: CompletionCheck;
   /** One per turn under way, with its start by the monotonic clock. Not one signal for all: listeners would pile up on it for as long as the process lives. */
   readonly #turns = new Map<AbortController, number>();
+  readonly #hungAfterMs: number;
   #isShuttingDown = false;
   /** Errors by their message, and when they were last told, by the monotonic clock. */
   readonly #saidAt = new Map<string, number>();
@@ -98,6 +102,7 @@ export class StageWorker {
     this.#logger = engine.logger.child({ vendor: this.vendorName, stage });
     const { connection, prefix } = options;
     const { clock } = engine;
+    this.#hungAfterMs = options.hungAfterMs ?? defaultHungAfterMs;
     this.#queue = openQueue(this.#queueName, connection, prefix, { clock });
     this.#pollQueue =
       stage === 'poll' ? this.#queue : openQueue(stageQueue(this.vendorName, 'poll'), connection, prefix, { clock });
@@ -162,13 +167,12 @@ export class StageWorker {
     return this.#worker.isRunning() && !this.#worker.isPaused() && !this.#isShuttingDown;
   }
 
-  /** How many jobs it may have at a time, and how many of those it has had for longer than any work takes. */
+  /** How many jobs it may have at a time, and how many of those have turns that will not end. */
   get slots(): { all: number; hung: number } {
-    const oldest = performance.now() - hungAfterMs;
-    return {
-      all: this.#worker.concurrency,
-      hung: [...this.#turns.values()].filter((startedAt) => startedAt < oldest).length,
-    };
+    const oldest = performance.now() - this.#hungAfterMs;
+    const isHung = ([turn, startedAt]: [AbortController, number]): boolean =>
+      startedAt < oldest && !isInStep(turn.signal);
+    return { all: this.#worker.concurrency, hung: [...this.#turns].filter(isHung).length };
   }
 
   /**

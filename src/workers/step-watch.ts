@@ -96,6 +96,18 @@ export class StepWatch {
   }
 }
 
+/** By the signal that they were given: how many steps are under way. */
+const underWay = new WeakMap<AbortSignal, number>();
+
+/** Whether something that was given this signal is in a step: that ends, however long an upload takes. */
+export function isInStep(signal: AbortSignal): boolean {
+  return (underWay.get(signal) ?? 0) > 0;
+}
+
+function count(signal: AbortSignal, change: 1 | -1): void {
+  underWay.set(signal, (underWay.get(signal) ?? 0) + change);
+}
+
 /**
  * Runs one step, and gives it up when it shows no activity for too long. What an abandoned step returns later is ignored:
  * the submission has gone on without it.
@@ -132,9 +144,11 @@ export async function runWatched(
     if (isGivenUp) logger.warn(where, 'a step that was given up has ended after all: it changes nothing');
   };
   running.then(onEnd, onEnd);
+  count(signal, 1);
   try {
     return await Promise.race([running, timeout]);
   } finally {
+    count(signal, -1);
     watch.end();
     signal.removeEventListener('abort', forward);
   }
