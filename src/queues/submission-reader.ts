@@ -27,7 +27,10 @@ export interface SubmissionStatus {
   polls: number;
   vendorJobs: { id: string; status: string; outcome: string | null }[];
   enqueuedAt: string;
+  /** When the vendor last took a request that starts work. */
   submittedAt: string | null;
+  /** When the vendor had accepted all of it; `deadlineAt` counts from then, and bounds the wait for it until then. */
+  acceptedAt: string | null;
   settledAt: string | null;
   /** When it runs next, where it waits. */
   nextAt: string | null;
@@ -227,6 +230,7 @@ function toStatus(
     })),
     enqueuedAt: new Date(state?.enqueuedAt ?? readEnqueuedAt(hash['timestamp'], Date.now())).toISOString(),
     submittedAt: iso(state?.submittedAt),
+    acceptedAt: iso(state?.acceptedAt ?? undefined),
     settledAt: iso(state?.settled?.at),
     nextAt: iso(dueAt),
     deadlineAt: iso(state?.deadlineAt),

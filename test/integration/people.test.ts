@@ -34,6 +34,7 @@ describe('a submit of unknown fate that waits for a person', () => {
     await until(async () =>
       /waiting for a person/.test((await started.producer.status('knowhere', 'stuck'))?.state ?? ''),
     );
+    expect((await started.producer.status('knowhere', 'stuck'))?.acceptedAt).toBeNull();
     return { ...started, jobId: started.rig.created()[0]!.jobId! };
   }
 
@@ -75,6 +76,8 @@ describe('a submit of unknown fate that waits for a person', () => {
       poll: { initialDelayMs: 30_000, maxDelayMs: 30_000 },
     });
     await until(async () => (await producer.status('knowhere', id))?.phase === 'polling');
+    const { submittedAt, acceptedAt } = (await producer.status('knowhere', id))!;
+    expect(Date.parse(acceptedAt!)).toBeGreaterThanOrEqual(Date.parse(submittedAt!));
     expect(await producer.resolve('knowhere', id, { kind: 'resend' })).toBe('not-waiting');
     expect(await producer.resolve('knowhere', 'nobody', { kind: 'resend' })).toBe('unknown');
   });

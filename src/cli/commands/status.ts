@@ -40,7 +40,7 @@ function describe(found: SubmissionStatus): string {
     ['settled', ago(found.settledAt, now)],
     ['next', found.settledAt === null ? ago(found.nextAt, now) : null],
     [
-      found.submittedAt === null ? 'accept by' : 'deadline',
+      found.acceptedAt === null ? 'accept by' : 'deadline',
       found.settledAt === null ? ago(found.deadlineAt, now) : null,
     ],
     ...found.vendorJobs
