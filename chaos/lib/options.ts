@@ -171,7 +171,7 @@ const forms = {
 export type Form = keyof typeof forms;
 
 export const usage = `npm run chaos -- [options]
-  --quick             45 to 70 s: what the tests run
+  --quick             50 to 80 s: what the tests run
   --full              50,000 submissions, 1,000 kills, 20 kills of Redis: 40 minutes of fire
   --seed <n>          repeats the same faults in the same order (default: from the clock)
   --submissions <n>   how many

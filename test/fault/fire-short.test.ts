@@ -11,7 +11,12 @@ interface Result {
   ok: boolean;
   violations: { invariant: number; submission: string; what: string }[];
   settledAfterMs: number | null;
-  counts: { settled: number; outcomes: Record<string, number>; byLoad: Record<string, number> };
+  counts: {
+    settled: number;
+    outcomes: Record<string, number>;
+    byLoad: Record<string, number>;
+    parents: Record<string, number>;
+  };
   deaths: number;
   struck: Record<string, number>;
   recovery: { redisReachable: { jobs: number }; redisTroubled: { jobs: number }; abandoned: number };
@@ -33,7 +38,7 @@ describe('under fire', { retry: 1 }, () => {
   async function fire(args: readonly string[]): Promise<{ code: number; output: string; result: Result }> {
     const { code, output } = await new Promise<{ code: number; output: string }>((resolve) => {
       const given = ['--import', 'tsx', script, '--quick', '--name', 'short', '--out', folder, ...args];
-      execFile(process.execPath, given, { timeout: 120_000 }, (error, stdout, stderr) => {
+      execFile(process.execPath, given, { timeout: 140_000 }, (error, stdout, stderr) => {
         resolve({
           code: typeof error?.code === 'number' ? error.code : error === null ? 0 : 1,
           output: stdout + stderr,
@@ -49,19 +54,23 @@ describe('under fire', { retry: 1 }, () => {
   it('nothing is lost and nothing is done twice', async () => {
     const { code, output, result } = await fire(['--seed', '1']);
     expect(result.violations, output).toEqual([]);
-    expect(result.counts.settled).toBe(300);
+    expect(result.counts.settled).toBeGreaterThanOrEqual(300);
     expect(result.deaths).toBeGreaterThanOrEqual(5);
     expect(result.struck['redis-kill']).toBe(1);
+    // Older clients, somebody with a script, and a clock.
+    expect(result.struck).toMatchObject({ pause: 2, touch: 1, remove: 1 });
+    expect(result.struck['clock']).toBeGreaterThan(0);
+    expect(result.counts.parents['completed']).toBeGreaterThan(5);
     const { redisReachable, redisTroubled } = result.recovery;
     expect(redisReachable.jobs + redisTroubled.jobs).toBeGreaterThan(0);
     // All three vendors, and the deadlines that were near.
     expect(Object.keys(result.counts.byLoad)).toEqual(
-      expect.arrayContaining(['url', 'file', 'held', 'ingest', 'role']),
+      expect.arrayContaining(['url', 'file', 'held', 'ingest', 'role', 'url, submit hangs', 'generate, look throws']),
     );
     expect(result.counts.outcomes['expired']).toBeGreaterThan(0);
     expect(result.recovery.abandoned).toBe(0);
     expect(code, output).toBe(0);
-  }, 130_000);
+  }, 150_000);
 
   it('with the intent switched off, work done twice is seen', async () => {
     const faults = 'die-at=10,kill=2';
@@ -71,5 +80,5 @@ describe('under fire', { retry: 1 }, () => {
     ]);
     expect(result.violations.filter((one) => one.invariant === 2).length, output).toBeGreaterThan(0);
     expect(code, output).toBe(0);
-  }, 130_000);
+  }, 150_000);
 });
