@@ -33,6 +33,8 @@ export interface OpenSubmission {
 export interface OpenNote {
   vendor: string;
   submissionId: string;
+  /** Of the submission id. */
+  use: string | undefined;
   /** Null takes the submission off the list. */
   note: OpenSubmission | null;
 }
@@ -40,6 +42,8 @@ export interface OpenNote {
 /** A submission that is under way, and that no job will carry on. */
 export interface StrandedSubmission {
   submissionId: string;
+  /** Where its note is in the list. */
+  field: string;
   note: OpenSubmission;
   /** Its job, which was completed while the submission was not over; undefined when there is none any more. */
   completed: { stage: Stage; jobId: string } | undefined;
@@ -80,7 +84,13 @@ export function isUsualSubmitJob(vendor: string, submissionId: string, submitJob
   return placesOf(vendor, submissionId).some(({ stage, jobId }) => stage === 'submit' && jobId === submitJobId);
 }
 
-/** `<prefix>:jobferry:open:<vendor>`: a hash of submission id → note. */
+/** Between a submission id and the use of it, where another use of the same id is on the list as well. */
+export const earlierUse = '\x1f';
+
+/**
+ * `<prefix>:jobferry:open:<vendor>`: a hash of submission id → note. Where the job of a submission was removed, and its id
+ * is used again before that was seen, the note of the first use is moved to `<submission id>\x1f<use>`.
+ */
 export function openKey(prefix: string, vendor: string): string {
   return `${prefix}:jobferry:open:${vendor}`;
 }
@@ -109,19 +119,22 @@ export class OpenSubmissions {
     const key = openKey(this.#prefix, vendor);
     const [next, found] = await this.#redis.jobferryUnderWay(key, cursor, partSize, pollBase, submitBase, `${vendor}-`);
     const part: OpenPart = { cursor: next, stranded: [], unplaced: { submit: [], poll: [] }, childless: [] };
-    const looks = found.map(([id, text, places]) => ({
-      submissionId: id,
-      text,
-      places,
-      jobs: jobsOf(vendor, id, text),
-    }));
+    const looks = [];
+    for (const [field, text, places] of found) {
+      const note = parseNote(text);
+      const [submissionId = '', use] = field.split(earlierUse);
+      // The jobs of its id are those of the use that came after it.
+      if (use !== undefined && use === note.use)
+        part.stranded.push({ field, submissionId, note, text, completed: undefined });
+      else looks.push({ field, submissionId: field, text, places, jobs: jobsOf(vendor, field, text) });
+    }
     const unusual = looks.filter((look) => look.places.length === 0);
     if (unusual.length > 0) {
       const ids = unusual.flatMap(({ jobs }) => [jobs.poll, jobs.submit]);
       const places = await this.#redis.jobferryPlacesOf(pollBase, submitBase, ...ids);
       for (const [index, look] of unusual.entries()) look.places = places.slice(2 * index, 2 * index + 2);
     }
-    for (const { submissionId, text, places, jobs } of looks) {
+    for (const { field, submissionId, text, places, jobs } of looks) {
       const [poll = place.absent, submit = place.absent] = places;
       if (poll === place.listedOrStray) part.unplaced.poll.push(jobs.poll);
       if (submit === place.listedOrStray) part.unplaced.submit.push(jobs.submit);
@@ -131,7 +144,7 @@ export class OpenSubmissions {
       const stage: Stage | undefined =
         poll === place.finished ? 'poll' : submit === place.finished ? 'submit' : undefined;
       const completed = stage === undefined ? undefined : { stage, jobId: jobs[stage] };
-      part.stranded.push({ submissionId, note: JSON.parse(text) as OpenSubmission, text, completed });
+      part.stranded.push({ field, submissionId, note: parseNote(text), text, completed });
     }
     return part;
   }
@@ -146,21 +159,17 @@ export class OpenSubmissions {
   }
 
   /** Notes since when a submission is stranded, or that it is no more. */
-  async mark(
-    vendor: string,
-    { submissionId, text, note }: StrandedSubmission,
-    since: number | undefined,
-  ): Promise<void> {
-    await this.#replace(vendor, submissionId, text, JSON.stringify({ ...note, gone: since }));
+  async mark(vendor: string, { field, text, note }: StrandedSubmission, since: number | undefined): Promise<void> {
+    await this.#replace(vendor, field, text, JSON.stringify({ ...note, gone: since }));
   }
 
   /** Takes a submission off the list, unless its note has changed since. */
-  async forget(vendor: string, { submissionId, text }: StrandedSubmission): Promise<void> {
-    await this.#replace(vendor, submissionId, text, '');
+  async forget(vendor: string, { field, text }: StrandedSubmission): Promise<void> {
+    await this.#replace(vendor, field, text, '');
   }
 
-  async #replace(vendor: string, submissionId: string, from: string, to: string): Promise<void> {
-    await this.#redis.jobferryReplaceNote(openKey(this.#prefix, vendor), submissionId, from, to);
+  async #replace(vendor: string, field: string, from: string, to: string): Promise<void> {
+    await this.#redis.jobferryReplaceNote(openKey(this.#prefix, vendor), field, from, to);
   }
 
   #base(vendor: string, stage: Stage): string {
@@ -179,8 +188,12 @@ const partSize = 250;
 function jobsOf(vendor: string, submissionId: string, text: string): Record<Stage, string> {
   const jobs = { submit: '', poll: '' };
   for (const { stage, jobId } of placesOf(vendor, submissionId)) jobs[stage] = jobId;
-  const { job } = JSON.parse(text) as OpenSubmission;
+  const { job } = parseNote(text);
   return { ...jobs, submit: job ?? jobs.submit };
+}
+
+function parseNote(text: string): OpenSubmission {
+  return JSON.parse(text) as OpenSubmission;
 }
 
 const scripts = {
@@ -223,7 +236,7 @@ return places`,
 };
 
 interface OpenCommands {
-  jobferryReplaceNote(key: string, submissionId: string, from: string, to: string): Promise<number>;
+  jobferryReplaceNote(key: string, field: string, from: string, to: string): Promise<number>;
   jobferryUnderWay(
     key: string,
     cursor: string,
@@ -231,6 +244,6 @@ interface OpenCommands {
     pollBase: string,
     submitBase: string,
     numbered: string,
-  ): Promise<[cursor: string, found: [submissionId: string, text: string, places: number[]][]]>;
+  ): Promise<[cursor: string, found: [field: string, text: string, places: number[]][]]>;
   jobferryPlacesOf(pollBase: string, submitBase: string, ...ids: string[]): Promise<number[]>;
 }

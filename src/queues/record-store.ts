@@ -2,7 +2,7 @@ import { nameIntent, progressOf, writeRecord } from '../core/record.ts';
 import type { Intent, Resolution, SubmissionState } from '../core/submission.ts';
 import type { RedisConnection } from './connection.ts';
 import { hashFields, recordOf, type JobHash } from './job-hash.ts';
-import { openKey, type OpenNote } from './open-submissions.ts';
+import { earlierUse, openKey, type OpenNote } from './open-submissions.ts';
 import { maxJobDataBytes } from './submit-job.ts';
 
 /** How many lines of a submission's log are kept. */
@@ -83,6 +83,7 @@ export class RecordStore {
       unless?.canceled === true ? 1 : 0,
       open.submissionId,
       open.note === null ? '' : JSON.stringify(open.note),
+      open.use ?? '',
     );
     if (code === 2) return { kind: 'handed-over' };
     if (code === 0) return { kind: 'canceled', at: Number(cancel) };
@@ -112,6 +113,7 @@ export class RecordStore {
       open?.submissionId ?? '',
       note === null ? '' : JSON.stringify(note),
       open?.starts ?? 0,
+      open?.use ?? '',
     );
     return asked === 1;
   }
@@ -144,6 +146,7 @@ export class RecordStore {
       keptLogLines,
       open.submissionId,
       open.note === null ? '' : JSON.stringify(open.note),
+      open.use ?? '',
     );
     const results = { 3: 'over', 2: 'begun-canceled', 1: 'begun', 0: 'present' } as const;
     return results[code as 0 | 1 | 2 | 3] ?? 'missing';
@@ -268,7 +271,11 @@ local function append(key, line, keep)
   end
 end
 
-local function list(key, id, note)
+-- What is noted of another use of the id, whose job was removed, stays beside: that use is told yet.
+local function list(key, id, use, note)
+  local before = redis.call('HGET', key, id)
+  local earlier = before and string.match(before, '^{"op":"[^"]*","at":%d+,"use":"([^"]*)"')
+  if earlier and use ~= '' and earlier ~= use then redis.call('HSET', key, id .. '${earlierUse}' .. earlier, before) end
   if note == '' then redis.call('HDEL', key, id) else redis.call('HSET', key, id, note) end
 end
 
@@ -301,7 +308,7 @@ local _, submit, waits = head(KEYS[1])
 if submit == '-' then redis.call('HDEL', KEYS[1], '${answer}') end
 if waits == '-' then redis.call('HDEL', KEYS[1], '${decision}') end
 append(KEYS[3], ARGV[4], ARGV[5])
-list(KEYS[5], ARGV[7], ARGV[8])
+list(KEYS[5], ARGV[7], ARGV[9], ARGV[8])
 return {1}`,
   },
   jobferryNote: {
@@ -310,7 +317,7 @@ return {1}`,
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 append(KEYS[2], ARGV[1], ARGV[2])
 if ARGV[4] ~= '' and redis.call('HGET', KEYS[1], 'ats') == ARGV[5] and redis.call('EXISTS', KEYS[4]) == 0 then
-  redis.call('HSET', KEYS[3], ARGV[3], ARGV[4])
+  list(KEYS[3], ARGV[3], ARGV[6], ARGV[4])
 end
 local asked = redis.call('HMGET', KEYS[1], '${cancel}', '${decision}')
 return (asked[1] or asked[2]) and 1 or 0`,
@@ -330,7 +337,7 @@ redis.call('HSET', KEYS[1], '${record}', ARGV[1], 'progress', ARGV[2], '${reques
 if isLeft then redis.call('HSET', KEYS[3], '${handedOver}', 1) end
 for _, line in ipairs(redis.call('LRANGE', KEYS[4], 0, -1)) do append(KEYS[2], line, ARGV[5]) end
 append(KEYS[2], ARGV[4], ARGV[5])
-list(KEYS[5], ARGV[6], ARGV[7])
+list(KEYS[5], ARGV[6], ARGV[8], ARGV[7])
 local cancel = redis.call('HGET', KEYS[3], '${cancel}') or redis.call('HGET', KEYS[1], '${cancel}') or canceled
 if cancel and cancel ~= '-' then
   redis.call('HSET', KEYS[1], '${cancel}', cancel)
@@ -395,6 +402,7 @@ interface RecordCommands {
     unlessCanceled: 0 | 1,
     submissionId: string,
     note: string,
+    use: string,
   ): Promise<[code: number, cancel?: string]>;
   jobferryNote(
     job: string,
@@ -406,6 +414,7 @@ interface RecordCommands {
     submissionId: string,
     note: string,
     starts: number,
+    use: string,
   ): Promise<number>;
   jobferryBegin(
     poll: string,
@@ -420,6 +429,7 @@ interface RecordCommands {
     keep: number,
     submissionId: string,
     note: string,
+    use: string,
   ): Promise<number>;
   jobferryAnswer(job: string, intent: string, answer: string): Promise<number>;
   jobferryHold(lock: string, token: string, lockMs: number): Promise<number>;

@@ -485,7 +485,7 @@ export class StageWorker {
       state = { ...state, phase: 'settled', settled: { outcome, error, at } };
       const line = `${outcome}: ${redactText(clip(error.message, 2_000))}`;
       const address = this.#addressOf(job);
-      const open = { vendor: this.vendorName, submissionId: state.id, note: null };
+      const open = { vendor: this.vendorName, submissionId: state.id, use: state.use, note: null };
       const unless = { handedOver: this.#pollAddressOf(state) };
       const saved = await this.#engine.store.save(address, token, state, line, open, unless);
       if (saved.kind === 'fenced') throw new TurnLostError('lost the lock');

@@ -127,7 +127,7 @@ export class Turn {
   openNote(): OpenNote {
     const { state, operationName: op, address } = this;
     const vendor = this.vendor.adapter.name;
-    if (state.settled !== undefined) return { vendor, submissionId: state.id, note: null };
+    if (state.settled !== undefined) return { vendor, submissionId: state.id, use: state.use, note: null };
     // Back in `received` means that the last submit created nothing, unless an earlier one is in doubt.
     const isUnsent = state.phase === 'received' && state.doubts === undefined;
     const sent = isUnsent ? state.submittedAt : (state.intent?.at ?? state.submittedAt);
@@ -141,7 +141,7 @@ export class Turn {
       ...noteReply(this.reply),
       ...(hasOddJobId ? { job: address.jobId } : {}),
     };
-    return { vendor, submissionId: state.id, note };
+    return { vendor, submissionId: state.id, use: state.use, note };
   }
 
   /**

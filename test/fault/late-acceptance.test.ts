@@ -28,7 +28,7 @@ describe('an acceptance that comes after the submission has ended', () => {
       phase: 'polling',
       jobs: [{ id: 'job_late', kind: 'job', status: 'pending' }],
     };
-    const open = { vendor: 'knowhere', submissionId: id, note: { op: 'parse', at: Date.now() } };
+    const open = { vendor: 'knowhere', submissionId: id, use: 'u1', note: { op: 'parse', at: Date.now() } };
     const submit = { queue: 'knowhere.submit', jobId: id };
     expect(await store.begin(poll, submit, accepted, '{}', 'accepted', open)).toBe('over');
     expect(await harness.redis.hexists(`${harness.prefix}:jobferry:open:knowhere`, id)).toBe(0);
@@ -51,7 +51,7 @@ describe('an acceptance that comes while another worker has the submission', () 
     const token = 'worker-b';
     await harness.redis.set(`${harness.prefix}:knowhere.submit:late:lock`, token);
     const now = Date.now();
-    const open = { vendor: 'knowhere', submissionId: 'late', note: { op: 'parse', at: now } };
+    const open = { vendor: 'knowhere', submissionId: 'late', use: 'u1', note: { op: 'parse', at: now } };
     const looking: SubmissionState = {
       ...receive('late', 'u1', now, now + 60_000),
       phase: 'reconciling',
@@ -82,7 +82,7 @@ describe('an acceptance that comes while another worker has the submission', () 
     await harness.push('knowhere', 'parse', { input: urlInput() }, { jobId: 'late' });
     await harness.redis.set(`${harness.prefix}:knowhere.submit:late:lock`, 'worker-b');
     const now = Date.now();
-    const open = { vendor: 'knowhere', submissionId: 'late', note: { op: 'parse', at: now } };
+    const open = { vendor: 'knowhere', submissionId: 'late', use: 'u1', note: { op: 'parse', at: now } };
     const save = (state: SubmissionState): Promise<unknown> => store.save(submit, 'worker-b', state, undefined, open);
     const intent = { attempt: 1, at: now, fingerprint: '0123456789abcdef' };
     const later = { ...intent, attempt: 2, at: now + 1 };
