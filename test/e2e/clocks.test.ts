@@ -1,5 +1,5 @@
-import { createServer, type AddressInfo } from 'node:net';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { closedPort } from '../helpers/knowhere.ts';
 import { skewedClock } from '../helpers/skewed-clock.ts';
 import { ensureCli, Stage, until } from './support.ts';
 
@@ -14,14 +14,6 @@ beforeEach(() => {
   stage = new Stage();
 });
 afterEach(() => stage.close());
-
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1');
-  await new Promise((resolve) => probe.once('listening', resolve));
-  const { port } = probe.address() as AddressInfo;
-  await new Promise((resolve) => probe.close(resolve));
-  return port;
-}
 
 /** Pushes submissions with a short deadline, and returns how they ended. */
 async function outcomes(count: number, timestamp?: number, deadlineMs = 20_000): Promise<string[]> {
@@ -62,7 +54,7 @@ describe('workers whose clocks are wrong', () => {
     async (offsetMs) => {
       const { env } = await stage.sandbox(200);
       await stage.consume();
-      const port = await freePort();
+      const port = await closedPort();
       const wrong = await stage.worker({ ...env, ...skewedClock(offsetMs), JOBFERRY_HEALTH_PORT: String(port) }, [
         '--stages',
         'poll',

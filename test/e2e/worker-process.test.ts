@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises';
-import { createServer, type AddressInfo } from 'node:net';
 import path from 'node:path';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { startEmbeddedRedis } from '../../src/embedded-redis/index.ts';
+import { closedPort } from '../helpers/knowhere.ts';
 import { ensureCli, control, projectDir, Stage, until } from './support.ts';
 
 const poll = { initialDelayMs: 100, factor: 1.5, maxDelayMs: 500, deadlineMs: 60_000 };
@@ -14,14 +14,6 @@ beforeEach(() => {
   stage = new Stage();
 });
 afterEach(() => stage.close());
-
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1');
-  await new Promise((resolve) => probe.once('listening', resolve));
-  const { port } = probe.address() as AddressInfo;
-  await new Promise((resolve) => probe.close(resolve));
-  return port;
-}
 
 interface Summary {
   inFlight: number;
@@ -76,7 +68,7 @@ describe('a worker process', () => {
 
   it('serves health and metrics while it runs', async () => {
     const { env } = await stage.sandbox(200);
-    const port = await freePort();
+    const port = await closedPort();
     const worker = await stage.worker({ ...env, JOBFERRY_HEALTH_PORT: String(port) });
     await stage.consume();
     await stage.queue('knowhere.submit').add('parse', { input: url('m.pdf'), poll }, { jobId: 'm-1' });
@@ -289,7 +281,7 @@ describe('a log that nothing reads', () => {
   it('stalls no work, and goes on where it was when it is read again', async () => {
     const { env } = await stage.sandbox(500);
     await stage.consume();
-    const port = await freePort();
+    const port = await closedPort();
     const worker = await stage.worker({ ...env, LOG_LEVEL: 'trace', JOBFERRY_HEALTH_PORT: String(port) }, [
       '--concurrency',
       '50',
