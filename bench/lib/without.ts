@@ -17,6 +17,7 @@ export const meanings = {
   intent: 'the record that is saved before the vendor is called',
   acceptance: 'the vendor’s answer, saved before what the vendor still needs is prepared',
   fence: 'saves that happen only while the lock is held, and not over a cancel or a hand-over',
+  'send-lock': 'the lock that is asked for and renewed right before the vendor is called',
   'hand-over': 'the poll job gets its record in a write of its own, which only the first acceptance makes',
   outcome: 'the outcome that is saved before its event is sent',
   cancel: 'cancel requests that came while a worker held the job are read back after each poll',
@@ -72,7 +73,7 @@ function cut(name: string, script: string, line: RegExp): string {
   return script.replace(line, '');
 }
 
-type Method<Name extends 'save' | 'note' | 'begin'> = (
+type Method<Name extends 'save' | 'note' | 'begin' | 'holdToSend'> = (
   this: RecordStore,
   ...given: Parameters<RecordStore[Name]>
 ) => ReturnType<RecordStore[Name]>;
@@ -85,8 +86,14 @@ const savedAt: Readonly<Partial<Record<SubmissionState['phase'], Protection>>> =
 };
 
 function replaceStore(out: ReadonlySet<Protection>): void {
-  const store = RecordStore.prototype as { save: Method<'save'>; note: Method<'note'>; begin: Method<'begin'> };
+  const store = RecordStore.prototype as {
+    save: Method<'save'>;
+    note: Method<'note'>;
+    begin: Method<'begin'>;
+    holdToSend: Method<'holdToSend'>;
+  };
   const { save, note, begin } = store;
+  if (out.has('send-lock')) store.holdToSend = () => Promise.resolve(true);
   store.save = function (...given) {
     const saved = savedAt[given[2].phase];
     if (saved !== undefined && out.has(saved)) return Promise.resolve({ kind: 'saved' });
