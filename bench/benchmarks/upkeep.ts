@@ -7,6 +7,7 @@ import { projectDir } from '../../scripts/transpile.ts';
 import { startEmbeddedRedis } from '../../src/embedded-redis/index.ts';
 import { openKey, OpenSubmissions } from '../../src/queues/open-submissions.ts';
 import { StrayJobs } from '../../src/queues/stray-jobs.ts';
+import { StrayWalk } from '../../src/queues/stray-walk.ts';
 import type { Benchmark, Report, RunOptions } from '../lib/report.ts';
 import { round } from '../lib/stats.ts';
 import { barChart } from '../lib/svg.ts';
@@ -47,7 +48,9 @@ export const upkeep: Benchmark = {
       };
 
       await measure('pass, all delayed', () => pass(redis, strays));
-      await measure('walk over all keys', () => strays.walk());
+      const allKeys = new StrayWalk(redis, prefix);
+      await allKeys.tend(`${vendor}.poll`);
+      await measure('walk over all keys', () => allKeys.run());
       await redis.del(`${base}delayed`);
       for (let at = 0; at < ids.length; at += 5_000) await redis.lpush(`${base}wait`, ...ids.slice(at, at + 5_000));
       await measure('pass, all waiting', () => pass(redis, strays));

@@ -1,4 +1,3 @@
-import { Redis } from 'ioredis';
 import type { RedisConnection } from './connection.ts';
 import { reservedIds } from './job-ids.ts';
 
@@ -10,6 +9,9 @@ const lookSize = 500;
 const putBackSize = 300;
 /** Entries of a list that one command reads. */
 const pageSize = 5_000;
+
+/** How likely it is that jobs stand in no list. */
+export type Doubt = 'none' | 'perhaps' | 'sure';
 
 /**
  * Puts jobs back into line that exist and stand in none of BullMQ's lists.
@@ -38,8 +40,9 @@ export class StrayJobs {
   /**
    * Remembers jobs that are in none of the sorted sets, unless a list has them.
    * @param candidates - ids of unfinished jobs without a lock
+   * @returns how many are suspected in addition
    */
-  async suspect(candidates: readonly string[]): Promise<void> {
+  async suspect(candidates: readonly string[]): Promise<number> {
     const missing = new Set(candidates.filter((id) => !this.#suspects.has(id)));
     // From the head, where pushes shift entries into the next page: what is there is seen. What was taken in between is
     // suspected for nothing, and the script that puts back sees it.
@@ -52,11 +55,12 @@ export class StrayJobs {
     }
     const now = performance.now();
     for (const id of missing) this.#suspects.set(id, now);
+    return missing.size;
   }
 
-  /** How many are suspected at the moment. */
-  get count(): number {
-    return this.#suspects.size;
+  /** Whether some jobs are suspected, and await their second look. */
+  get isSuspicious(): boolean {
+    return this.#suspects.size > 0;
   }
 
   /** @returns the ids of the suspects that were in no list at this second look, and are in line again. */
@@ -72,45 +76,13 @@ export class StrayJobs {
     return restored;
   }
 
-  /**
-   * Looks for strays among all jobs of the queue, and suspects them. Walks all keys of the database.
-   * @param isStopped - ends the walk early
-   */
-  async walk(isStopped: () => boolean = () => false): Promise<void> {
-    const redis = this.#redis;
-    const candidates: string[] = [];
-    // Of a cluster each node lists its own keys; a queue's are all on one of them.
-    for (const node of redis instanceof Redis ? [redis] : redis.nodes('master')) {
-      const keys: AsyncIterable<string[]> = node.scanStream({
-        match: `${escapeGlob(this.#base)}*`,
-        count: 1_000,
-        type: 'hash',
-      });
-      for await (const page of keys) {
-        if (isStopped()) return;
-        const ids = page.map((key) => key.slice(this.#base.length)).filter(isJobId);
-        for (let at = 0; at < ids.length; at += lookSize) {
-          candidates.push(...(await redis.jobferryFindUnplaced(this.#base, ...ids.slice(at, at + lookSize))));
-        }
-      }
-    }
-    await this.suspect(candidates);
-  }
-
-  /**
-   * A walk costs the same whatever it finds, so it gets a share of the time: 2 % without a reason, ten times that with
-   * one, for all workers together.
-   */
-  async takeWalk(hasReason: boolean): Promise<boolean> {
-    return (
-      (await this.#redis.jobferryTakeWalk(`${this.#base}jobferry.walked`, provisionalRestMs, hasReason ? 1 : 0)) === 1
-    );
-  }
-
-  /** @param tookMs - how long the walk took, from which its rest follows */
-  async endWalk(tookMs: number): Promise<void> {
-    const restMs = Math.round(Math.max(minRestMs, tookMs * 50));
-    await this.#redis.set(`${this.#base}jobferry.walked`, restMs, 'PX', restMs);
+  /** @returns those of the ids that belong to an unfinished job without a lock which is in none of the sorted sets. */
+  async findUnplaced(ids: readonly string[]): Promise<string[]> {
+    const jobIds = ids.filter(isJobId);
+    const unplaced: string[] = [];
+    for (let at = 0; at < jobIds.length; at += lookSize)
+      unplaced.push(...(await this.#redis.jobferryFindUnplaced(this.#base, ...jobIds.slice(at, at + lookSize))));
+    return unplaced;
   }
 
   /** Moves back to `wait` what was left in `paused` although the queue is not paused, as mixed versions leave it. */
@@ -118,9 +90,28 @@ export class StrayJobs {
     while ((await this.#redis.jobferryUnpause(this.#base)) > 0);
   }
 
-  /** @returns whether the queue was paused or resumed since the last call by any worker, as far as its events tell. */
-  async sawPause(): Promise<boolean> {
-    return (await this.#redis.jobferrySawPause(`${this.#base}events`, `${this.#base}jobferry.heard`)) === 1;
+  /**
+   * Whether the queue was paused or resumed since the last walk, as far as its events tell: they are trimmed, on a busy queue
+   * sooner than anybody looks.
+   */
+  async doubtOfPause(): Promise<Doubt> {
+    const answer = await this.#redis.jobferrySawPause(`${this.#base}events`, this.#heardKey);
+    return (['none', 'perhaps', 'sure'] as const)[answer] ?? 'none';
+  }
+
+  /** The queue's last event, to be marked as heard when a walk that begins now is through. */
+  async lastEvent(): Promise<string> {
+    const [last] = await this.#redis.xrevrange(`${this.#base}events`, '+', '-', 'COUNT', 1);
+    return last?.[0] ?? '0-0';
+  }
+
+  /** Pauses up to this event have been seen to. */
+  async markHeard(eventId: string): Promise<void> {
+    await this.#redis.set(this.#heardKey, eventId, 'PX', 86_400_000);
+  }
+
+  get #heardKey(): string {
+    return `${this.#base}jobferry.heard`;
   }
 
   /**
@@ -132,17 +123,9 @@ export class StrayJobs {
   }
 }
 
-const minRestMs = 30_000;
-/** Longer than a walk should take: a worker that dies in one holds up the next no longer than this. */
-const provisionalRestMs = 120_000;
-
 /** Hashes of BullMQ and of ours stand among those of the jobs. */
 function isJobId(id: string): boolean {
   return !reservedIds.has(id) && !id.startsWith('jobferry.');
-}
-
-function escapeGlob(text: string): string {
-  return text.replace(/[\\*?[\]^]/g, '\\$&');
 }
 
 /** How a job stands, as `placeOf` of the scripts says it. */
@@ -296,26 +279,22 @@ redis.call('LTRIM', base .. 'paused', #ids, -1)
 redis.call('ZADD', base .. 'marker', 0, '0')
 return redis.call('LLEN', base .. 'paused')`,
   },
+  /** 0: no pause since; 1: what would tell is gone from the stream; 2: a pause or a resume. */
   jobferrySawPause: {
     numberOfKeys: 2,
     lua: `
-local from = redis.call('GET', KEYS[2]) or '-'
-local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
-if not last then return 0 end
-redis.call('SET', KEYS[2], '(' .. last[1], 'PX', 86400000)
-if from == '-' then return 0 end
-for _, entry in ipairs(redis.call('XRANGE', KEYS[1], from, '+')) do
-  if entry[2][1] == 'event' and (entry[2][2] == 'paused' or entry[2][2] == 'resumed') then return 1 end
+local heard = redis.call('GET', KEYS[2])
+local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
+if not first then return heard and heard ~= '0-0' and 1 or 0 end
+-- The version before kept it with a bracket, and marked what no walk had seen to.
+local isKnown = heard and string.sub(heard, 1, 1) ~= '('
+for _, entry in ipairs(redis.call('XRANGE', KEYS[1], isKnown and heard or '-', '+')) do
+  local isNew = entry[1] ~= heard
+  if isNew and entry[2][1] == 'event' and (entry[2][2] == 'paused' or entry[2][2] == 'resumed') then return 2 end
 end
-return 0`,
-  },
-  jobferryTakeWalk: {
-    numberOfKeys: 1,
-    lua: `
-local rest = tonumber(redis.call('GET', KEYS[1]))
-if rest and (ARGV[2] == '0' or rest - redis.call('PTTL', KEYS[1]) < rest / 10) then return 0 end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[1])
-return 1`,
+if not isKnown then return 1 end
+-- Entries are trimmed from the oldest on: while one is left that was heard, none is gone that was not.
+return #redis.call('XRANGE', KEYS[1], '-', heard, 'COUNT', 1) == 0 and 1 or 0`,
   },
 };
 
@@ -325,5 +304,4 @@ interface StrayCommands {
   jobferryRelease(base: string, id: string, childBase: string, childId: string): Promise<number>;
   jobferryUnpause(base: string): Promise<number>;
   jobferrySawPause(events: string, heard: string): Promise<number>;
-  jobferryTakeWalk(walked: string, restMs: number, hasReason: 0 | 1): Promise<number>;
 }

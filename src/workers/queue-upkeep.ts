@@ -12,11 +12,12 @@ import { stageQueue, type Stage } from '../queues/names.ts';
 import { openQueueForReading } from '../queues/open-queue.ts';
 import { OpenSubmissions } from '../queues/open-submissions.ts';
 import { knownField, QueueGuard, type MisplacedJob } from '../queues/queue-guard.ts';
-import { StrayJobs } from '../queues/stray-jobs.ts';
+import { StrayJobs, type Doubt } from '../queues/stray-jobs.ts';
 import { salvage } from '../queues/submit-job.ts';
 import type { Engine } from './engine.ts';
 import { deliverEvent } from './settle.ts';
 import { StrandedSubmissions } from './stranded-submissions.ts';
+import { StraySearch } from './stray-search.ts';
 
 const intervalMs = 3_000;
 const overdueToleranceMs = 3_000;
@@ -26,7 +27,7 @@ const failedPerSweep = 100;
 /** Errors of scripts that Redis stopped half-way, or of lists that are none: either leaves jobs without a place. */
 const brokenScript = /user_script|NOPERM|WRONGTYPE/;
 
-export interface UpkeepOptions {
+interface UpkeepOptions {
   engine: Engine;
   vendor: string;
   stage: Stage;
@@ -51,6 +52,7 @@ export class QueueUpkeep {
   readonly #onError: (error: unknown) => void;
   readonly #guard: QueueGuard;
   readonly #strays: Readonly<Record<Stage, StrayJobs>>;
+  readonly #search: StraySearch;
   readonly #steps: ClockSteps;
   readonly #stranded: StrandedSubmissions;
   readonly #timer: NodeJS.Timeout;
@@ -58,9 +60,6 @@ export class QueueUpkeep {
   #isClosed = false;
   #failedFrom = 0;
   #isPaused = false;
-  /** Something happened that can leave jobs in no list. */
-  #isInDoubt = false;
-  #walk: Promise<void> | undefined;
   /** Redis has held this queue's settings since this worker started. */
   #isKnown = false;
 
@@ -76,6 +75,7 @@ export class QueueUpkeep {
       submit: new StrayJobs(connection, prefix, stageQueue(vendor, 'submit')),
       poll: new StrayJobs(connection, prefix, stageQueue(vendor, 'poll')),
     };
+    this.#search = new StraySearch(connection, prefix, engine.logger, onError);
     this.#steps = new ClockSteps(connection, prefix);
     const open = new OpenSubmissions(connection, prefix);
     this.#stranded = new StrandedSubmissions(engine, vendor, open, this.#strays, logger, async (place) => {
@@ -91,14 +91,16 @@ export class QueueUpkeep {
   async close(): Promise<void> {
     this.#isClosed = true;
     clearInterval(this.#timer);
+    void this.#search.close();
     await this.#running;
-    await this.#walk;
+    // That round may have begun a walk a moment before.
+    await this.#search.close();
   }
 
   /** Told of errors of the queue: some leave it damaged, or jobs in no list. */
   onQueueError(message: string): void {
     if (!brokenScript.test(message)) return;
-    this.#isInDoubt = true;
+    this.#search.raiseDoubt();
     if (message.includes('WRONGTYPE')) void this.run();
   }
 
@@ -116,12 +118,11 @@ export class QueueUpkeep {
         if (this.#stage === 'submit') await this.refuse(misplaced);
         await this.#guard.forget(misplaced.jobId);
         // Adds failed half-way while the queue was damaged.
-        this.#isInDoubt = true;
+        this.#search.raiseDoubt();
       }
       await this.#keepSettings();
       await this.#putBack();
-      await this.#sweep();
-      if (this.#isInDoubt) await this.#startWalk();
+      await this.#search.start(await this.#sweep());
       const stepMs = await this.#steps.repairQueue(this.#queue.name);
       if (stepMs > 0) this.#logger.warn({ stepMs }, "Redis' clock was set back: delayed jobs were moved along");
       const overdueMs = await this.#guard.wake(this.#engine.clock.now(), overdueToleranceMs);
@@ -134,7 +135,7 @@ export class QueueUpkeep {
   /** Notices that the queue was emptied, and writes its settings, which BullMQ does only when a queue is opened. */
   async #keepSettings(): Promise<void> {
     const { isKnown, isPaused } = await this.#guard.readSettings();
-    if (isPaused !== this.#isPaused) this.#isInDoubt = true;
+    if (isPaused !== this.#isPaused) this.#search.raiseDoubt();
     this.#isPaused = isPaused;
     if (!isKnown) {
       await this.#queue.getBackend().setQueueMeta({ ...this.#queue.metaValues, [knownField]: 1 });
@@ -151,9 +152,11 @@ export class QueueUpkeep {
   /**
    * Brings back submissions that have no job that will run: jobs that something made `failed`, which nothing of ours
    * does, and jobs that are in no list. Ends those whose job is gone.
+   * @returns whether further jobs may be in no list
    */
-  async #sweep(): Promise<void> {
-    if (this.#isClosed || !(await this.#guard.takeSweep(sweepIntervalMs))) return;
+  async #sweep(): Promise<Doubt> {
+    if (this.#isClosed || !(await this.#guard.takeSweep(sweepIntervalMs))) return 'none';
+    await this.#search.tend(this.#queue.name);
     const failed = await this.#queue.getFailed(this.#failedFrom, this.#failedFrom + failedPerSweep - 1);
     // Those of flows stay, so the next sweep goes on behind them.
     this.#failedFrom = failed.length < failedPerSweep ? 0 : this.#failedFrom + failedPerSweep;
@@ -170,41 +173,13 @@ export class QueueUpkeep {
     if (this.#stage === 'poll') await this.#stranded.check();
     const strays = this.#strays[this.#stage];
     await strays.unpause();
-    if (await strays.sawPause()) this.#isInDoubt = true;
-    else await this.#startWalk();
+    return strays.doubtOfPause();
   }
 
   /** Puts jobs back into line that an earlier look found in no list. */
   async #putBack(): Promise<void> {
-    for (const strays of Object.values(this.#strays)) {
-      const jobIds = await strays.putBack();
-      if (jobIds.length === 0) continue;
-      this.#logger.warn(
-        { queue: strays.queue, restored: jobIds.length, jobIds: jobIds.slice(0, 20).map((id) => clip(id, 200)) },
-        'jobs without a place in line were put back',
-      );
-    }
-  }
-
-  /** Begins to look for jobs in no list among all of the queue, when it is time; rounds go on meanwhile. */
-  async #startWalk(): Promise<void> {
-    const strays = this.#strays[this.#stage];
-    if (this.#isClosed || this.#walk !== undefined || !(await strays.takeWalk(this.#isInDoubt))) return;
-    this.#isInDoubt = false;
-    this.#walk = this.#walkOnce(strays).finally(() => {
-      this.#walk = undefined;
-    });
-  }
-
-  async #walkOnce(strays: StrayJobs): Promise<void> {
-    const startedAt = performance.now();
-    try {
-      await strays.walk(() => this.#isClosed);
-    } catch (error) {
-      this.#isInDoubt = true;
-      this.#onError(error);
-    }
-    await strays.endWalk(performance.now() - startedAt).catch((error: unknown) => this.#onError(error));
+    for (const strays of Object.values(this.#strays))
+      this.#search.tell({ queue: strays.queue, jobIds: await strays.putBack() });
   }
 
   /** Answers a job whose id damages the queue. */

@@ -2,11 +2,12 @@ import { redactText } from '../core/redact.ts';
 import type { Logger } from '../ports/logger.ts';
 import type { RedisConnection } from '../queues/connection.ts';
 import { QueueGuard } from '../queues/queue-guard.ts';
-import { StrayJobs } from '../queues/stray-jobs.ts';
+import { StrayJobs, type Doubt } from '../queues/stray-jobs.ts';
+import { StraySearch } from './stray-search.ts';
 
 const intervalMs = 10_000;
 
-export interface ResultsUpkeepOptions {
+interface ResultsUpkeepOptions {
   connection: RedisConnection;
   prefix: string;
   /** The queues that events were put on by this process. */
@@ -21,12 +22,17 @@ export interface ResultsUpkeepOptions {
 export class ResultsUpkeep {
   readonly #options: ResultsUpkeepOptions;
   readonly #queues = new Map<string, { guard: QueueGuard; strays: StrayJobs }>();
+  readonly #search: StraySearch;
   readonly #timer: NodeJS.Timeout;
   #running: Promise<void> | undefined;
   #isClosed = false;
 
   constructor(options: ResultsUpkeepOptions) {
     this.#options = options;
+    const { connection, prefix, logger } = options;
+    this.#search = new StraySearch(connection, prefix, logger, (error) =>
+      logger.warn({ error: redactText(String(error)) }, 'a look for events in no list was broken off'),
+    );
     this.#timer = setInterval(() => void this.#run(), intervalMs).unref();
   }
 
@@ -34,7 +40,10 @@ export class ResultsUpkeep {
   async close(): Promise<void> {
     this.#isClosed = true;
     clearInterval(this.#timer);
+    void this.#search.close();
     await this.#running;
+    // That round may have begun a walk a moment before.
+    await this.#search.close();
   }
 
   async #run(): Promise<void> {
@@ -48,7 +57,7 @@ export class ResultsUpkeep {
     for (const name of this.#options.names()) {
       if (this.#isClosed) return;
       try {
-        await this.#look(name);
+        await this.#search.start(await this.#look(name));
       } catch (error) {
         this.#options.logger.warn(
           { queue: name, error: redactText(String(error)) },
@@ -58,21 +67,13 @@ export class ResultsUpkeep {
     }
   }
 
-  async #look(name: string): Promise<void> {
+  /** One worker of all looks at a queue. @returns whether events may stand in no list */
+  async #look(name: string): Promise<Doubt> {
     const { guard, strays } = this.#open(name);
-    const restored = await strays.putBack();
-    if (restored.length > 0)
-      this.#options.logger.warn(
-        { queue: name, events: restored.slice(0, 20), count: restored.length },
-        'events that stood in no list are in line again',
-      );
-    // One worker of all does the rest.
-    if (!(await guard.takeSweep(intervalMs))) return;
+    if (!(await guard.takeSweep(intervalMs))) return 'none';
+    await this.#search.tend(name);
     await strays.unpause();
-    if (!(await strays.sawPause()) || !(await strays.takeWalk(true))) return;
-    const startedAt = performance.now();
-    await strays.walk(() => this.#isClosed);
-    await strays.endWalk(performance.now() - startedAt);
+    return strays.doubtOfPause();
   }
 
   #open(name: string): { guard: QueueGuard; strays: StrayJobs } {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { StrayJobs } from '../../src/queues/stray-jobs.ts';
+import { StrayWalk } from '../../src/queues/stray-walk.ts';
 import { until } from '../helpers/harness.ts';
 import { OwnRedis } from '../helpers/own-redis.ts';
 import { RedisFaultRig } from '../helpers/redis-fault-rig.ts';
@@ -43,13 +43,13 @@ describe('scripts that Redis stops half-way', { timeout: 150_000 }, () => {
       const refusal = /NOPERM|can't run this command/;
       expect(rig.log.some((line) => refusal.test(String(line.fields['error'])))).toBe(true);
       // Nothing is left in no list, of settled submissions neither.
-      for (const queue of ['knowhere.submit', 'knowhere.poll']) {
-        const strays = new StrayJobs(rig.connection, 'bull', queue);
-        await until(async () => {
-          await strays.walk();
-          return strays.count === 0;
-        }, 60_000);
-      }
+      const walk = new StrayWalk(rig.connection, 'bull');
+      for (const queue of ['knowhere.submit', 'knowhere.poll']) await walk.tend(queue);
+      await until(async () => {
+        let restored = 0;
+        await walk.run({ onRestored: ({ jobIds }) => (restored += jobIds.length) });
+        return restored === 0;
+      }, 60_000);
     } finally {
       await rig.stop();
       await redis.stop();

@@ -8,7 +8,7 @@ import { onCompletion } from '../../src/consumers/on-completion.ts';
 import { ConfigError, RedisUnavailableError } from '../../src/core/errors.ts';
 import { createProducer } from '../../src/producers/producer.ts';
 import { openConnection, parseRedisUrl } from '../../src/queues/connection.ts';
-import { StrayJobs } from '../../src/queues/stray-jobs.ts';
+import { StrayWalk } from '../../src/queues/stray-walk.ts';
 import { knowhere } from '../../src/vendors/knowhere/adapter.ts';
 import { until } from '../helpers/harness.ts';
 import { closedPort } from '../helpers/knowhere.ts';
@@ -189,13 +189,11 @@ describe('Redis Cluster', () => {
     await rig.parse('stray');
     await connection.lrem('{swept}:knowhere.submit:wait', 0, 'stray');
     await connection.lrem('{swept}:knowhere.submit:paused', 0, 'stray');
-    const strays = new StrayJobs(connection, '{swept}', 'knowhere.submit');
-    await strays.walk();
-    // Or by the workers, which look too.
-    await until(async () => {
-      await strays.putBack();
-      return (await connection.lpos('{swept}:knowhere.submit:wait', 'stray')) !== null;
-    });
+    const walk = new StrayWalk(connection, '{swept}');
+    await walk.tend('knowhere.submit');
+    await walk.run();
+    // By this walk, or by the workers, which look too.
+    await until(async () => (await connection.lpos('{swept}:knowhere.submit:wait', 'stray')) !== null);
     await rig.queue('knowhere.submit').resume();
     // Made failed by somebody's hand.
     await rig.parse('failed-by-hand', {}, { poll: { initialDelayMs: 60_000, maxDelayMs: 60_000 } });

@@ -3,6 +3,7 @@ import { Redis } from 'ioredis';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openKey, OpenSubmissions } from '../../src/queues/open-submissions.ts';
 import { StrayJobs } from '../../src/queues/stray-jobs.ts';
+import { StrayWalk } from '../../src/queues/stray-walk.ts';
 import { until } from '../helpers/harness.ts';
 import { freshPrefix, redisUrl } from '../helpers/redis.ts';
 
@@ -11,12 +12,14 @@ let prefix: string;
 let submit: Queue;
 let poll: Queue;
 let strays: { submit: StrayJobs; poll: StrayJobs };
+let walk: StrayWalk;
 
 beforeEach(() => {
   redis = new Redis(redisUrl(), { maxRetriesPerRequest: null });
   prefix = freshPrefix();
   submit = new Queue('knowhere.submit', { connection: redis, prefix });
   poll = new Queue('knowhere.poll', { connection: redis, prefix });
+  walk = new StrayWalk(redis, prefix);
   strays = {
     submit: new StrayJobs(redis, prefix, 'knowhere.submit'),
     poll: new StrayJobs(redis, prefix, 'knowhere.poll'),
@@ -32,15 +35,18 @@ afterEach(async () => {
 const key = (name: string): string => `${prefix}:knowhere.submit:${name}`;
 const pollKey = (name: string): string => `${prefix}:knowhere.poll:${name}`;
 
-/** Looks, and looks again as soon as that counts. */
-async function putBackAll(expected: number): Promise<string[]> {
-  await strays.submit.walk();
-  const restored: string[] = [];
-  await until(async () => {
-    restored.push(...(await strays.submit.putBack()));
-    return restored.length >= expected;
+/** Walks once, for the queues that are looked after. */
+async function walkOnce(by = walk): Promise<Record<string, string[]>> {
+  const restored: Record<string, string[]> = {};
+  await by.run({
+    onRestored: ({ queue, jobIds }) => (restored[queue] = [...(restored[queue] ?? []), ...jobIds].sort()),
   });
-  return restored.sort();
+  return restored;
+}
+
+async function putBackAll(): Promise<string[]> {
+  await walk.tend('knowhere.submit');
+  return (await walkOnce())['knowhere.submit'] ?? [];
 }
 
 describe('a job that stands in no list', () => {
@@ -70,7 +76,7 @@ describe('a job that stands in no list', () => {
     await redis.hset(key('over'), { name: 'parse', data: '{}', opts: '{}', timestamp: 1, finishedOn: 2 });
 
     const ids = ['first', 'later', 'parent', 'plain', 'repeat:daily:1', 'was-delayed'];
-    expect(await putBackAll(ids.length)).toEqual(ids);
+    expect(await putBackAll()).toEqual(ids);
     expect((await redis.lrange(key('wait'), '0', '-1')).sort()).toEqual(['plain', 'repeat:daily:1', 'was-delayed']);
     expect(await redis.zrange(key('prioritized'), '0', '-1')).toEqual(['first']);
     expect(await redis.zrange(key('waiting-children'), '0', '-1')).toEqual(['parent']);
@@ -84,7 +90,7 @@ describe('a job that stands in no list', () => {
     await redis.hset(key('by-hand'), { name: 'parse', data: '{}', timestamp: Date.now() });
     await submit.add('parse', {}, { jobId: 'lost' });
     await redis.lrem(key('wait'), 0, 'lost');
-    await strays.submit.walk();
+    await strays.submit.suspect(await strays.submit.findUnplaced(['by-hand', 'lost']));
     expect(await strays.submit.putBack()).toEqual([]);
     await redis.lpush(key('wait'), 'by-hand');
     await until(async () => (await strays.submit.putBack()).includes('lost'));
@@ -98,7 +104,7 @@ describe('a job that stands in no list', () => {
     await pipeline.exec();
     await redis.lpush(key('wait'), ...ids.slice(0, 6_500));
     await redis.lpush(key('active'), ...ids.slice(6_500));
-    expect(await putBackAll(1)).toEqual(['lost']);
+    expect(await putBackAll()).toEqual(['lost']);
     expect(await redis.llen(key('wait'))).toBe(6_501);
   });
 });
@@ -118,28 +124,93 @@ describe('a paused list of a queue that is not paused', () => {
   });
 });
 
-describe('a look for strays', () => {
+describe('a walk over all keys', () => {
   it('is made by one worker of all, and rests', async () => {
-    expect(await strays.submit.takeWalk(false)).toBe(true);
-    expect(await strays.submit.takeWalk(true)).toBe(false);
-    await strays.submit.endWalk(10);
-    expect(await strays.submit.takeWalk(false)).toBe(false);
-    expect(await strays.submit.takeWalk(true)).toBe(false);
-    // A tenth of its rest is over.
-    await redis.pexpire(key('jobferry.walked'), 26_000);
-    expect(await strays.submit.takeWalk(false)).toBe(false);
-    expect(await strays.submit.takeWalk(true)).toBe(true);
+    const other = new StrayWalk(redis, prefix);
+    const turn = `${prefix}:jobferry:walk`;
+    expect(await walk.take('none')).toBe(true);
+    // However long it takes.
+    await redis.pexpire(turn, 60_000);
+    expect(await other.take('sure')).toBe(false);
+    await walkOnce();
+    expect(await other.take('none')).toBe(false);
+    expect(await other.take('sure')).toBe(false);
+    await redis.pexpire(turn, 26_000);
+    expect(await other.take('none')).toBe(false);
+    expect(await other.take('perhaps')).toBe(false);
+    await redis.pexpire(turn, 17_000);
+    expect(await other.take('perhaps')).toBe(true);
+    await walkOnce(other);
+    await redis.pexpire(turn, 26_000);
+    expect(await walk.take('sure')).toBe(true);
   });
 
-  it('has a reason when the queue was paused or resumed since', async () => {
+  it('is for the queues of all workers, and no others', async () => {
+    for (const name of ['knowhere.submit', 'fini.poll', 'ours', 'theirs']) {
+      const queue = new Queue(name, { connection: redis, prefix });
+      await queue.add('parse', {}, { jobId: 'lost' });
+      await redis.del(`${prefix}:${name}:wait`);
+      await queue.close();
+    }
+    await new StrayWalk(redis, prefix).tend('fini.poll');
+    for (const name of ['knowhere.submit', 'ours']) await new StrayWalk(redis, prefix).tend(name);
+    expect(await walkOnce()).toEqual({ 'knowhere.submit': ['lost'], 'fini.poll': ['lost'], ours: ['lost'] });
+    expect(await redis.exists(`${prefix}:theirs:wait`)).toBe(0);
+  });
+
+  it('finds all, though it holds some at a time', async () => {
+    const listed = Array.from({ length: 3_000 }, (_, index) => `job-${index}`);
+    const lost = Array.from({ length: 120 }, (_, index) => `lost-${index}`).sort();
+    const pipeline = redis.pipeline();
+    for (const id of [...listed, ...lost]) pipeline.hset(key(id), { name: 'parse', data: '{}', timestamp: 1 });
+    await pipeline.exec();
+    await redis.lpush(key('wait'), ...listed);
+    await walk.tend('knowhere.submit');
+    let [atATime, calls] = [0, 0];
+    const restored: string[] = [];
+    await new StrayWalk(redis, prefix, { candidates: 500, suspects: 1 }).run({
+      onRestored: ({ jobIds }) => {
+        calls += 1;
+        atATime = Math.max(atATime, jobIds.length);
+        restored.push(...jobIds);
+      },
+    });
+    expect(restored.sort()).toEqual(lost);
+    expect(calls).toBeGreaterThan(1);
+    expect(atATime).toBeLessThan(lost.length);
+    expect(await redis.llen(key('wait'))).toBe(3_120);
+  }, 60_000);
+});
+
+describe('a pause', () => {
+  it('is a reason for a walk until one is through', async () => {
+    await walk.tend('knowhere.submit');
     await submit.add('parse', {}, { jobId: 'a' });
-    expect(await strays.submit.sawPause()).toBe(false);
+    expect(await strays.submit.doubtOfPause()).toBe('perhaps');
+    await walkOnce();
+    expect(await strays.submit.doubtOfPause()).toBe('none');
     await submit.pause();
     await submit.add('parse', {}, { jobId: 'b' });
     await submit.resume();
     await submit.add('parse', {}, { jobId: 'c' });
-    expect(await strays.submit.sawPause()).toBe(true);
-    expect(await strays.submit.sawPause()).toBe(false);
+    expect(await strays.submit.doubtOfPause()).toBe('sure');
+    await walk.run({ isStopped: () => true });
+    expect(await strays.submit.doubtOfPause()).toBe('sure');
+    await walkOnce();
+    expect(await strays.submit.doubtOfPause()).toBe('none');
+  });
+
+  it('may have been among events that are gone', async () => {
+    await walk.tend('knowhere.submit');
+    await submit.add('parse', {}, { jobId: 'a' });
+    await walkOnce();
+    await submit.pause();
+    await submit.resume();
+    for (const jobId of ['b', 'c']) await submit.add('parse', {}, { jobId });
+    await redis.xtrim(key('events'), 'MAXLEN', 1);
+    expect(await strays.submit.doubtOfPause()).toBe('perhaps');
+    await redis.xtrim(key('events'), 'MAXLEN', 0);
+    expect(await strays.submit.doubtOfPause()).toBe('perhaps');
   });
 });
 
