@@ -6,6 +6,10 @@ const toleranceMs = 2_000;
 const repairAfterMs = 5_000;
 /** BullMQ's score of a delayed job: ms, then 12 bits that keep jobs of one ms in order. */
 const scorePerMs = 4_096;
+/** What was overdue by more than this when the clock was set back may be left where it is, ms. */
+const overdueMs = 60_000;
+/** Jobs that one script call moves. */
+const portionSize = 1_000;
 /** No lock and no probe of ours is given for longer, ms. */
 const longestTtlMs = 150_000;
 
@@ -23,10 +27,24 @@ export class ClockSteps {
     this.#prefix = prefix;
   }
 
-  /** @returns by how much the queue's delayed jobs were just moved, by this call alone, ms; 0 as a rule. */
+  /**
+   * Moves what was delayed by the time before the step; what was delayed since keeps its time, unless that lies beyond the step.
+   * @returns by how much the queue's delayed jobs were just moved, ms, to whoever moved the last of them; 0 as a rule.
+   */
   async repairQueue(queue: string): Promise<number> {
     const base = `${this.#prefix}:${queue}:`;
-    return this.#redis.jobferryStepQueue(`${base}jobferry.clock`, base, toleranceMs, repairAfterMs, longestTtlMs);
+    for (;;) {
+      const [movedBy, isThrough] = await this.#redis.jobferryStepQueue(
+        `${base}jobferry.clock`,
+        base,
+        toleranceMs,
+        repairAfterMs,
+        longestTtlMs,
+        overdueMs,
+        portionSize,
+      );
+      if (movedBy === 0 || isThrough === 1) return movedBy;
+    }
   }
 
   /** The same for the holds and throttles of all accounts, at once: jobs that are taken meanwhile wait for those. */
@@ -37,7 +55,7 @@ export class ClockSteps {
 }
 
 // All keys of one prefix are on one node, so those that are built here are as well.
-const step = `
+const notice = `
 local base, tolerance, wait, longest = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
@@ -49,28 +67,49 @@ if now < last - tolerance then
   redis.call('HSET', KEYS[1], 'owed', owed, 'seen', seen)
 end
 redis.call('HSET', KEYS[1], 'last', now)
-if owed == 0 or now < seen + wait then return 0 end
-redis.call('HDEL', KEYS[1], 'owed', 'seen')
+local isDue = owed > 0 and now >= seen + wait
 local function shorten(key, ms)
   if redis.call('PTTL', key) > longest then redis.call('PEXPIRE', key, ms) end
 end`;
 
 const scripts = {
+  /**
+   * Portions go from the earliest to the latest, and what is moved lands before all that is left: each job is moved once,
+   * whoever goes on, and whenever.
+   */
   jobferryStepQueue: {
     numberOfKeys: 1,
-    lua: `${step}
-for _, id in ipairs(redis.call('ZRANGE', base .. 'delayed', 0, -1)) do
-  redis.call('ZINCRBY', base .. 'delayed', -owed * ${scorePerMs}, id)
+    lua: `${notice}
+local moving = redis.call('HMGET', KEYS[1], 'moving', 'from')
+local by, from = tonumber(moving[1]), moving[2]
+if not by then
+  if not isDue then return { 0, 1 } end
+  by = owed
+  from = string.format('%.0f', (seen + owed - math.min(owed / 2, tonumber(ARGV[5]))) * ${scorePerMs})
+  redis.call('HDEL', KEYS[1], 'owed', 'seen')
+  redis.call('HSET', KEYS[1], 'moving', by, 'from', from)
+  for _, id in ipairs(redis.call('LRANGE', base .. 'active', 0, -1)) do shorten(base .. id .. ':lock', 5000) end
+  shorten(base .. 'stalled-check', 1)
+  shorten(base .. 'jobferry.sweep', 1)
 end
-for _, id in ipairs(redis.call('LRANGE', base .. 'active', 0, -1)) do shorten(base .. id .. ':lock', 5000) end
-shorten(base .. 'stalled-check', 1)
-shorten(base .. 'jobferry.sweep', 1)
+local delayed = base .. 'delayed'
+local jobs = redis.call('ZRANGEBYSCORE', delayed, '(' .. from, '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[6])
+local isThrough = #jobs < 2 * ARGV[6]
+local to = jobs[#jobs]
+-- All jobs of one score are in one portion, as the next begins behind it.
+if not isThrough then jobs = redis.call('ZRANGEBYSCORE', delayed, '(' .. from, to, 'WITHSCORES') end
+for i = 1, #jobs, 2 do
+  redis.call('ZADD', delayed, string.format('%.0f', tonumber(jobs[i + 1]) - by * ${scorePerMs}), jobs[i])
+end
+if isThrough then redis.call('HDEL', KEYS[1], 'moving', 'from') else redis.call('HSET', KEYS[1], 'from', to) end
 redis.call('ZADD', base .. 'marker', 0, '0')
-return owed`,
+return { by, isThrough and 1 or 0 }`,
   },
   jobferryStepAccounts: {
     numberOfKeys: 1,
-    lua: `${step}
+    lua: `${notice}
+if not isDue then return 0 end
+redis.call('HDEL', KEYS[1], 'owed', 'seen')
 local function back(at) return string.format('%.0f', tonumber(at) - owed) end
 local accounts = base .. 'accounts'
 local epochMs = '1%d%d%d%d%d%d%d%d%d%d%d%d'
@@ -82,12 +121,21 @@ for i = 1, #facts, 2 do
   local probe = base .. 'probe:' .. string.match(facts[i], '^[^|]*')
   for _, part in ipairs({ '', ':submit', ':status' }) do shorten(probe .. part, 1) end
 end
+shorten(base .. 'walk', 1)
 return owed`,
   },
 };
 
 interface StepCommands {
-  jobferryStepQueue(clock: string, base: string, toleranceMs: number, waitMs: number, longest: number): Promise<number>;
+  jobferryStepQueue(
+    clock: string,
+    base: string,
+    toleranceMs: number,
+    waitMs: number,
+    longest: number,
+    overdueMs: number,
+    portionSize: number,
+  ): Promise<[movedBy: number, isThrough: 0 | 1]>;
   jobferryStepAccounts(
     clock: string,
     base: string,

@@ -90,6 +90,46 @@ describe('a step back of Redis’ clock', () => {
     expect(await steps.repairQueue('a.poll')).toBe(0);
   });
 
+  it('leaves alone what was delayed after it', async () => {
+    const steps = new ClockSteps(redis, prefix);
+    const base = `${prefix}:a.poll`;
+    const now = Math.floor(await serverTime());
+    const before = { 'was-overdue': now + hour - 20_000, soon: now + hour + 1_000, late: now + 2.5 * hour };
+    const after = { 'due-now': now, 'in-30-s': now + 30_000, 'in-20-min': now + 20 * 60_000 };
+    for (const [id, at] of Object.entries({ ...before, ...after }))
+      await redis.zadd(`${base}:delayed`, at * scorePerMs, id);
+    await rememberTheFuture(base);
+    expect(await steps.repairQueue('a.poll')).toBe(0);
+    await redis.hincrby(`${base}:jobferry.clock`, 'seen', -5_001);
+    const stepMs = await steps.repairQueue('a.poll');
+    const at = async (id: string): Promise<number> => Number(await redis.zscore(`${base}:delayed`, id)) / scorePerMs;
+    for (const [id, was] of Object.entries(before)) expect([id, await at(id)]).toEqual([id, was - stepMs]);
+    for (const [id, was] of Object.entries(after)) expect([id, await at(id)]).toEqual([id, was]);
+  });
+
+  it('moves each of many delayed jobs once, whoever moves them', async () => {
+    const steps = new ClockSteps(redis, prefix);
+    const base = `${prefix}:a.poll`;
+    const now = Math.floor(await serverTime());
+    // Many at one moment, and many that wait for longer than the step was.
+    const due = (index: number): number => (now + hour + Math.max(0, index - 1_200) * 5_000) * scorePerMs;
+    const ids = Array.from({ length: 4_500 }, (_, index) => index);
+    await redis.zadd(`${base}:delayed`, ...ids.flatMap((index) => [due(index), `job-${index}`]));
+    await rememberTheFuture(base);
+    expect(await steps.repairQueue('a.poll')).toBe(0);
+    await redis.hincrby(`${base}:jobferry.clock`, 'seen', -5_001);
+    const moved = await Promise.all([1, 2, 3].map(() => steps.repairQueue('a.poll')));
+    const [stepMs = 0] = moved.filter((one) => one > 0);
+    expect(moved.filter((one) => one > 0)).toHaveLength(1);
+    const scores = await redis.zrange(`${base}:delayed`, '0', '-1', 'WITHSCORES');
+    const by = new Map(ids.map((index) => [`job-${index}`, due(index)]));
+    const steppedBy = new Set<number>();
+    for (let at = 0; at < scores.length; at += 2)
+      steppedBy.add((by.get(scores[at]!)! - Number(scores[at + 1])) / scorePerMs);
+    expect([...steppedBy]).toEqual([stepMs]);
+    expect(await steps.repairQueue('a.poll')).toBe(0);
+  });
+
   it('moves holds and throttles along, and leaves their words as they are', async () => {
     const steps = new ClockSteps(redis, prefix);
     const board = new AccountBoard(redis, prefix);
