@@ -81,7 +81,8 @@ export class StrandedSubmissions {
     const now = this.#engine.clock.now();
     const { note, submissionId, completed } = submission;
     // The time goes into the event, and every delivery must say the same: so it is written down first.
-    if (note.gone === undefined) return this.#open.mark(this.#vendor, submission, now);
+    // One of the future is from before Redis' clock was set back.
+    if (note.gone === undefined || note.gone > now) return this.#open.mark(this.#vendor, submission, now);
     if (now - note.gone < goneForMs) return;
     if (completed !== undefined) {
       this.#logger.warn(

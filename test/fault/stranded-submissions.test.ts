@@ -119,6 +119,25 @@ describe('a submission that no job will carry on', () => {
   );
 });
 
+describe("a submission whose job was removed before Redis' clock was set back", () => {
+  it('ends as soon as one whose job was removed since', { timeout: timeoutMs + 20_000 }, async () => {
+    const { harness } = await start();
+    await push('removed', { poll: slowPoll });
+    await inPhase('removed', 'polling');
+    await until(async () => (await harness.queue('knowhere.submit').getJob('removed')) === undefined);
+    await (await harness.queue('knowhere.poll').getJob('removed'))!.remove();
+    // As the clock that was an hour ahead had it noted.
+    const key = `${harness.prefix}:jobferry:open:knowhere`;
+    const note = JSON.parse((await harness.redis.hget(key, 'removed')) ?? '') as object;
+    const removedAt = Date.now();
+    await harness.redis.hset(key, 'removed', JSON.stringify({ ...note, gone: removedAt + 3_600_000 }));
+    const event = await harness.event('removed', timeoutMs);
+    expect(event.data).toMatchObject({ outcome: 'canceled', error: { code: 'job_removed' } });
+    expect(Date.parse(event.time)).toBeLessThan(removedAt + timeoutMs);
+    expect(events('removed')).toHaveLength(1);
+  });
+});
+
 describe('the list of submissions under way', () => {
   it('holds each one until it is settled, and nothing of it afterwards', async () => {
     const { harness, sandbox } = await start({ groups: 2 });
