@@ -80,9 +80,13 @@ export class QueueUpkeep {
     const open = new OpenSubmissions(connection, prefix);
     this.#stranded = new StrandedSubmissions(engine, vendor, open, this.#strays, logger, async (place) => {
       const at = openQueueForReading(stageQueue(vendor, place.stage), connection, prefix);
-      // Another worker may have been quicker.
-      await (await at.getJob(place.jobId))?.retry('completed').catch(() => undefined);
-      await at.close();
+      at.on('error', onError);
+      try {
+        // Another worker may have been quicker.
+        await (await at.getJob(place.jobId))?.retry('completed').catch(() => undefined);
+      } finally {
+        await at.close();
+      }
     });
     this.#timer = setInterval(() => void this.run(), intervalMs);
   }
