@@ -5,5 +5,3 @@ export interface Clock {
   /** 0 ≤ r < 1. */
   random(): number;
 }
-
-export const systemClock: Clock = { now: () => Date.now(), random: () => Math.random() };

@@ -52,7 +52,7 @@ export interface StrandedSubmission {
 }
 
 /** What a look at a part of the list found. */
-export interface OpenPart {
+interface OpenPart {
   /** Where to go on; '0' when the list is through. */
   cursor: string;
   stranded: StrandedSubmission[];
@@ -96,8 +96,9 @@ export function openKey(prefix: string, vendor: string): string {
 }
 
 /**
- * The list of submissions under way. Each is put on it by the script that writes its record first, and taken off by the
- * one that writes its outcome; so whoever is on it and has no job, or a completed one, was removed from outside or lost by Redis.
+ * The list of submissions under way. Each is put on it when its record is first written, by the same script or, where the
+ * job is delayed along with it, by the next; and taken off by the script that writes its outcome. So a submission on it
+ * whose job is gone, or completed, was removed from outside or lost by Redis.
  */
 export class OpenSubmissions {
   readonly #redis: RedisConnection & OpenCommands;
