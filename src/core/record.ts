@@ -7,13 +7,13 @@ import { readState, type SubmissionState } from './submission.ts';
  *
  *     <phase> <attempt>@<intended at> <? or -> <cancel requested at> {"v":1,…}
  *
- * The second word is `-` where no submit is under way, the third is `?` while a person has to decide, the fourth is `-`
- * where no cancel was asked for.
+ * The second word is `-` where no submit is under way, the third is `?` while a person has to decide on that submit, the
+ * fourth is `-` where no cancel was asked for.
  */
 export function writeRecord(state: SubmissionState): string {
   const { phase, intent } = state;
   const submit = intent === undefined ? '-' : nameIntent(intent);
-  const waits = state.awaitsDecision !== undefined && state.settled === undefined ? '?' : '-';
+  const waits = phase === 'reconciling' && state.awaitsDecision !== undefined ? '?' : '-';
   return `${phase} ${submit} ${waits} ${state.cancelRequestedAt ?? '-'} ${JSON.stringify(state)}`;
 }
 

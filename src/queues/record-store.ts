@@ -320,7 +320,8 @@ if ARGV[4] ~= '' and redis.call('HGET', KEYS[1], 'ats') == ARGV[5] and redis.cal
   list(KEYS[3], ARGV[3], ARGV[6], ARGV[4])
 end
 local asked = redis.call('HMGET', KEYS[1], '${cancel}', '${decision}')
-return (asked[1] or asked[2]) and 1 or 0`,
+local _, _, waits = head(KEYS[1])
+return (asked[1] or (asked[2] and waits == '?')) and 1 or 0`,
   },
   jobferryBegin: {
     numberOfKeys: 5,

@@ -7,7 +7,14 @@ import { backoffMs, floorHint, nextPollAt } from '../core/poll-schedule.ts';
 import { redactText } from '../core/redact.ts';
 import { toSafeErrorInfo, toSafeInfo } from '../core/safe-error.ts';
 import { enter } from '../core/state-machine.ts';
-import { isOver, type ErrorInfo, type Intent, type Resolution, type VendorJob } from '../core/submission.ts';
+import {
+  isOver,
+  type ErrorInfo,
+  type Intent,
+  type Resolution,
+  type SubmissionState,
+  type VendorJob,
+} from '../core/submission.ts';
 import type { ReconcileReply, ResendSafety, SubmitReply, VendorRef } from '../ports/vendor-adapter.ts';
 import type { Settled } from './account-gate.ts';
 import { lockDurationMs } from './engine.ts';
@@ -55,7 +62,7 @@ export async function submitStep(turn: Turn): Promise<Move | undefined> {
   if (left?.unsent === true && state.phase === 'reconciling') {
     turn.logger.info({}, 'the submit was not made: its worker had lost the job');
     enter(state, 'received');
-    delete state.reconciliation;
+    endDoubt(state);
     return undefined;
   }
   return state.phase === 'reconciling' ? reconcile(turn) : submit(turn);
@@ -388,7 +395,7 @@ async function resend(turn: Turn, why: string): Promise<Move | undefined> {
   if (!isSafe && doubts >= engine.reconcile.maxAttempts)
     return unconfirmed(turn, `given up after ${doubts} submits of unknown fate`);
   enter(state, 'received');
-  delete state.reconciliation;
+  endDoubt(state);
   turn.logger.warn({ doubts, why }, 'submit is sent again');
   const restMs = isSafe ? 0 : engine.reconcile.absenceMs * (resendRests[doubts - 1] ?? 0);
   const at = Math.min(turn.now() + Math.max(backoffMs(doubts, turn.random()), restMs), state.deadlineAt);
@@ -413,7 +420,7 @@ async function resolve(turn: Turn, resolution: Resolution): Promise<Move | undef
     case 'resend':
       delete state.doubts;
       enter(state, 'received');
-      delete state.reconciliation;
+      endDoubt(state);
       await turn.save(`sent again by a person's decision at ${turn.elapsed()}`);
       return undefined;
     case 'give-up':
@@ -494,7 +501,7 @@ async function accept(turn: Turn, reply: SubmitReply, line?: string): Promise<Mo
   state.submittedAt = turn.now();
   delete state.intent;
   delete state.doubts;
-  delete state.reconciliation;
+  endDoubt(state);
   delete state.failures;
   delete state.stepTimeouts;
   delete state.lastError;
@@ -561,8 +568,16 @@ export async function prepareStep(turn: Turn): Promise<Move | undefined> {
   return undefined;
 }
 
+/** The fate of the last submit is known: a decision on it has nothing left to decide, and must not reach a later submit. */
+function endDoubt(state: SubmissionState): void {
+  delete state.reconciliation;
+  delete state.awaitsDecision;
+  delete state.resolution;
+}
+
 function beginReconciling(turn: Turn, since: number, landsUntil: number): void {
   enter(turn.state, 'reconciling');
+  endDoubt(turn.state);
   turn.state.reconciliation = { since, landsUntil, absent: 0, unanswered: 0 };
 }
 

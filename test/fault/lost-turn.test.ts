@@ -4,7 +4,9 @@ import type { VendorJob } from '../../src/core/submission.ts';
 import type { ResendSafety, StepContext } from '../../src/ports/vendor-adapter.ts';
 import { hashFields } from '../../src/queues/job-hash.ts';
 import { defineVendor } from '../../src/vendors/define-vendor.ts';
+import { createProducer } from '../../src/index.ts';
 import { Harness, until } from '../helpers/harness.ts';
+import { redisUrl } from '../helpers/redis.ts';
 
 /**
  * A worker that hangs loses its jobs, and may be the one that takes them again. BullMQ names a lock by the slot that
@@ -65,6 +67,58 @@ describe('a turn that lost its job', () => {
   });
 });
 
+interface Undecided extends ReturnType<typeof waitingVendor> {
+  harness: Harness;
+  id: string;
+}
+
+describe('a submission that waits for a person', () => {
+  /** Its first turn lost the job while the vendor answered, and the second one can not find out. */
+  async function startUndecided(status: 'running' | 'succeeded'): Promise<Undecided> {
+    const { adapter, seen } = waitingVendor('submit', { status });
+    const started = await Harness.start({
+      adapters: [adapter],
+      env: { SLOW_API_KEY: 'key' },
+      change: (config) => ({
+        ...config,
+        ambiguity: { 'slow.make': 'wait' },
+        reconcile: { ...config.reconcile, inFlightMs: 500 },
+      }),
+    });
+    harness = started;
+    const id = await started.submit('slow', 'make', {}, { poll: { initialDelayMs: 1_000, maxDelayMs: 1_000 } });
+    await until(() => seen.submits === 1);
+    await putBackInLine(started, id);
+    await until(async () => (await recordOf(started, id)).includes('"awaitsDecision"'));
+    return { harness: started, adapter, seen, id };
+  }
+
+  it('waits for nobody once the vendor has accepted it: a decision is refused, and hurries nothing', async () => {
+    const { harness, adapter, seen, id } = await startUndecided('running');
+    const queue = harness.queue('slow.submit');
+    const producer = createProducer({ vendors: { slow: adapter }, redisUrl: redisUrl(), prefix: harness.prefix });
+    try {
+      for (const goOn of seen.waiting) goOn();
+      await until(async () => {
+        // Whoever wakes it.
+        await (await queue.getJob(id))?.promote().catch(() => undefined);
+        return /^polling /.test((await harness.record('slow', id)) ?? '');
+      });
+      await until(() => seen.looks > 0);
+      expect(await producer.resolve('slow', id, { kind: 'give-up' })).toBe('not-waiting');
+      expect(await harness.record('slow', id)).not.toContain('awaitsDecision');
+      const before = seen.looks;
+      const startedAt = performance.now();
+      await until(() => seen.looks >= before + 3);
+      expect(performance.now() - startedAt, 'three waits of a second').toBeGreaterThan(2_000);
+      seen.isDone = true;
+      expect((await harness.event(id)).data.outcome).toBe('succeeded');
+    } finally {
+      await producer.close();
+    }
+  });
+});
+
 async function recordOf(harness: Harness | undefined, id: string): Promise<string> {
   return (await harness?.redis.hget(`${harness.prefix}:slow.submit:${id}`, hashFields.record)) ?? '';
 }
@@ -82,9 +136,13 @@ function lockOf({ redis, prefix }: Harness, id: string): Promise<string | null> 
 /** Each look before a submit, or each submit, waits until the test lets it go on. */
 function waitingVendor(
   waitsIn: 'preflight' | 'submit' = 'preflight',
-  { resend = 'none', isPrepared = false }: { resend?: ResendSafety; isPrepared?: boolean } = {},
+  {
+    resend = 'none',
+    isPrepared = false,
+    status = 'succeeded',
+  }: { resend?: ResendSafety; isPrepared?: boolean; status?: 'running' | 'succeeded' } = {},
 ) {
-  const seen = { waiting: [] as (() => void)[], submits: 0, prepared: [] as unknown[] };
+  const seen = { waiting: [] as (() => void)[], submits: 0, prepared: [] as unknown[], looks: 0, isDone: false };
   const prepare = async ({ jobs }: Pick<StepContext<unknown, unknown>, 'jobs'>): Promise<VendorJob[]> => {
     seen.prepared.push(jobs[0]?.extra?.['link']);
     return jobs.map((job) => ({ ...job, status: 'succeeded', outcome: 'succeeded' }));
@@ -95,7 +153,14 @@ function waitingVendor(
     summary: 'Waits.',
     account: z.strictObject({ apiKey: z.string() }),
     http: { baseUrl: () => 'http://127.0.0.1:1/' },
-    lookups: { job: { look: async () => new Map() } },
+    lookups: {
+      job: {
+        async look() {
+          seen.looks += 1;
+          return new Map([['v1', { status: seen.isDone ? 'succeeded' : status }]]);
+        },
+      },
+    },
     operations: {
       make: {
         summary: 'Makes it.',
@@ -111,7 +176,7 @@ function waitingVendor(
           seen.submits += 1;
           if (waitsIn === 'submit') await wait();
           const extra = { link: `link-${seen.submits}` };
-          return { jobs: [{ id: 'v1', kind: 'job', extra, ...(isPrepared ? {} : { status: 'succeeded' }) }] };
+          return { jobs: [{ id: 'v1', kind: 'job', extra, ...(isPrepared ? {} : { status }) }] };
         },
       },
     },
