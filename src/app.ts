@@ -7,6 +7,7 @@ import { silentLogger, type Logger } from './ports/logger.ts';
 import type { VendorAdapter } from './ports/vendor-adapter.ts';
 import { AccountBoard } from './queues/account-board.ts';
 import { ClockSteps } from './queues/clock-steps.ts';
+import { JobWaker } from './queues/job-waker.ts';
 import { openConnection, type RedisTarget } from './queues/connection.ts';
 import type { Stage } from './queues/names.ts';
 import { ResultQueues } from './queues/open-queue.ts';
@@ -122,6 +123,7 @@ export async function runWorkers(options: RunWorkersOptions): Promise<RunningWor
   });
   const clock = new RedisClock(redis, config.prefix);
   const results = new ResultQueues(redis, config.prefix, config.retention.eventsSeconds, clock);
+  const waker = new JobWaker(redis, config.prefix, clock);
   const transfers = new FileTransfers(config);
   const engine: Engine = {
     vendors: new Map(),
@@ -133,6 +135,7 @@ export async function runWorkers(options: RunWorkersOptions): Promise<RunningWor
       await results.deliver(queue, event);
       options.onEvent?.(event);
     },
+    wake: (job) => waker.wake(job),
     reconcile: { ...defaultReconcile, ...config.reconcile },
     ambiguity: config.ambiguity,
     checkpoint: options.checkpoint ?? (() => undefined),
@@ -198,7 +201,7 @@ export async function runWorkers(options: RunWorkersOptions): Promise<RunningWor
       watch.close();
       const closing = (async (): Promise<void> => {
         await Promise.all([...workers, resultsUpkeep].map((one) => one.close()));
-        await results.close();
+        await Promise.all([results.close(), waker.close()]);
       })();
       // With Redis away nothing can be handed back: locks run out, and other workers go on from what was saved.
       await answersWithin(closing, closeBoundMs);

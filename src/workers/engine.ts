@@ -4,7 +4,7 @@ import type { Operation, ScopedHttp, Transfers, VendorAdapter } from '../ports/v
 import type { PollOptions } from '../core/poll-schedule.ts';
 import type { CompletionEvent } from '../core/completion-event.ts';
 import type { AccountBoard } from '../queues/account-board.ts';
-import type { RecordStore } from '../queues/record-store.ts';
+import type { JobAddress, RecordStore } from '../queues/record-store.ts';
 import type { AccountGate } from './account-gate.ts';
 import type { LookupGate } from './lookup-gate.ts';
 
@@ -79,6 +79,8 @@ export interface Engine {
   transfers: Transfers;
   /** Puts a completion event on a queue under an id that makes a second delivery no second job. */
   deliver(queue: string, event: CompletionEvent): Promise<void>;
+  /** Lets a job run at once that is delayed; nothing happens to any other. Never rejects. */
+  wake(job: JobAddress): Promise<void>;
   reconcile: ReconcileOptions;
   /** By `<vendor>.<operation>`: whether a submit that can not be settled waits for a person. */
   ambiguity: Readonly<Record<string, 'settle' | 'wait'>>;

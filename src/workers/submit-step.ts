@@ -173,6 +173,7 @@ async function assertMaySend(turn: Turn, intent: Intent): Promise<void> {
   }
   if (isHeld && !turn.signal.aborted) return;
   const isLeft = await store.leaveUnsent(turn.address, intent);
+  if (isLeft) await turn.engine.wake(turn.address);
   turn.logger.warn({ isLeft }, 'lost the job before the vendor was called: nothing was sent');
   throw new TurnLostError(`lost the lock on ${turn.address.jobId} before the submit`);
 }
@@ -189,6 +190,8 @@ async function acceptOrLeave(turn: Turn, reply: SubmitReply, line: string): Prom
   } catch (error) {
     if (!(error instanceof TurnLostError) || intent === undefined) throw error;
     const isLeft = await turn.engine.store.leaveAnswer(turn.address, intent, reply);
+    // The next worker may wait for a person by now, for as long as the submission has.
+    if (isLeft) await turn.engine.wake(turn.address);
     turn.logger.warn(
       { vendorJobIds: reply.jobs.slice(0, 20).map((job) => job.id), isLeft },
       isLeft
@@ -431,6 +434,9 @@ async function resolve(turn: Turn, resolution: Resolution): Promise<Move | undef
 /** It can not be told. Whether that ends the submission or waits for a person is configured per operation. */
 async function unconfirmed(turn: Turn, why: string): Promise<Move | undefined> {
   const { state, engine, vendor, operationName } = turn;
+  // What another worker left during this look-up is taken over instead.
+  if (state.intent !== undefined && (await engine.store.leftFor(turn.address, state.intent)) !== undefined)
+    return undefined;
   const waits = engine.ambiguity[`${vendor.adapter.name}.${operationName}`] === 'wait';
   if (!waits || turn.now() >= state.deadlineAt) return settleUnconfirmed(turn, why);
   const isNews = state.awaitsDecision === undefined;

@@ -72,6 +72,28 @@ interface Undecided extends ReturnType<typeof waitingVendor> {
   id: string;
 }
 
+describe('an answer that is left while the next turn looks the submit up', () => {
+  it('is taken over, though the look-up can not tell', async () => {
+    const { adapter, seen } = waitingVendor('submit', { resend: 'lookup', isFound: 'unknowable' });
+    harness = await Harness.start({
+      adapters: [adapter],
+      env: { SLOW_API_KEY: 'key' },
+      change: (config) => ({ ...config, reconcile: { ...config.reconcile, inFlightMs: 0 } }),
+    });
+    const id = await harness.submit('slow', 'make', {});
+    await until(() => seen.submits === 1);
+    await putBackInLine(harness, id);
+    await until(() => seen.reconciling.length === 1);
+    for (const goOn of seen.waiting) goOn();
+    const answer = `${harness.prefix}:slow.submit:${id}`;
+    await until(async () => (await harness?.redis.hexists(answer, hashFields.answer)) === 1);
+    for (const goOn of seen.reconciling) goOn();
+    const event = await harness.event(id);
+    expect(event.data).toMatchObject({ outcome: 'succeeded', vendorJobs: [{ id: 'v1' }] });
+    expect(seen.submits).toBe(1);
+  });
+});
+
 describe('a submission that waits for a person', () => {
   /** Its first turn lost the job while the vendor answered, and the second one can not find out. */
   async function startUndecided(status: 'running' | 'succeeded'): Promise<Undecided> {
@@ -92,6 +114,14 @@ describe('a submission that waits for a person', () => {
     await until(async () => (await recordOf(started, id)).includes('"awaitsDecision"'));
     return { harness: started, adapter, seen, id };
   }
+
+  it('takes over at once what the vendor answers the turn before', async () => {
+    const { harness, seen, id } = await startUndecided('succeeded');
+    for (const goOn of seen.waiting) goOn();
+    const event = await harness.event(id);
+    expect(event.data).toMatchObject({ outcome: 'succeeded', vendorJobs: [{ id: 'v1' }] });
+    expect(seen.submits).toBe(1);
+  });
 
   it('waits for nobody once the vendor has accepted it: a decision is refused, and hurries nothing', async () => {
     const { harness, adapter, seen, id } = await startUndecided('running');
@@ -140,9 +170,23 @@ function waitingVendor(
     resend = 'none',
     isPrepared = false,
     status = 'succeeded',
-  }: { resend?: ResendSafety; isPrepared?: boolean; status?: 'running' | 'succeeded' } = {},
+    isFound = 'absent',
+  }: {
+    resend?: ResendSafety;
+    isPrepared?: boolean;
+    status?: 'running' | 'succeeded';
+    /** What its reconcile says; 'unknowable' waits until the test lets it go on. */
+    isFound?: 'absent' | 'unknowable';
+  } = {},
 ) {
-  const seen = { waiting: [] as (() => void)[], submits: 0, prepared: [] as unknown[], looks: 0, isDone: false };
+  const seen = {
+    waiting: [] as (() => void)[],
+    submits: 0,
+    prepared: [] as unknown[],
+    looks: 0,
+    isDone: false,
+    reconciling: [] as (() => void)[],
+  };
   const prepare = async ({ jobs }: Pick<StepContext<unknown, unknown>, 'jobs'>): Promise<VendorJob[]> => {
     seen.prepared.push(jobs[0]?.extra?.['link']);
     return jobs.map((job) => ({ ...job, status: 'succeeded', outcome: 'succeeded' }));
@@ -166,7 +210,11 @@ function waitingVendor(
         summary: 'Makes it.',
         input: z.strictObject({}),
         resend,
-        reconcile: async () => ({ found: 'absent' }),
+        async reconcile() {
+          if (isFound === 'absent') return { found: 'absent' };
+          await new Promise<void>((resolve) => void seen.reconciling.push(resolve));
+          return { found: 'unknowable', reason: 'two could be it' };
+        },
         ...(isPrepared ? { prepare } : {}),
         async preflight() {
           if (waitsIn === 'preflight') await wait();
