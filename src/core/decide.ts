@@ -13,7 +13,7 @@ import {
  * - reject: settle as `rejected`
  * - hold: the account, or this scope of it, waits, and with it this job; nothing was created
  * - throttle: wait for the hint, send again; nothing was created
- * - resend: it provably never arrived; send again with backoff, no limit but the deadline
+ * - resend: it provably never arrived; send again with backoff, for as long as `submitWithinMs` allows
  * - reconcile: nobody knows whether the vendor took it
  */
 export type SubmitDecision = 'reject' | 'hold' | 'throttle' | 'resend' | 'reconcile';

@@ -150,7 +150,7 @@ export class AccountGate {
       await this.#read();
       const still = this.#holdOn(scope);
       if (still === undefined || still.until > this.#clock.now()) {
-        await this.#board.returnProbe(this.#name, part, probe);
+        await this.#note(this.#board.returnProbe(this.#name, part, probe));
         return this.admit(scope, asker);
       }
       const admission = { admitted: true, scope, probe } as const;
@@ -173,7 +173,7 @@ export class AccountGate {
   }
 
   /**
-   * Tells how an admitted request went.
+   * Tells how an admitted request went. Never rejects: a caller must not lose what it knows of its request by it.
    * @param error - undefined when the vendor answered as it should, a refusal of this one request included.
    */
   async settle(admission: Admission & { admitted: true }, error: unknown): Promise<Settled> {
@@ -200,7 +200,7 @@ export class AccountGate {
     return settled;
   }
 
-  /** Gives an admission back unused. */
+  /** Gives an admission back unused. Never rejects. */
   async abandon(admission: Admission & { admitted: true }): Promise<void> {
     await this.#returnProbe(this.#leave(admission));
   }
@@ -241,7 +241,7 @@ export class AccountGate {
   }
 
   async #returnProbe({ probe }: UnderWay): Promise<void> {
-    if (probe !== undefined) await this.#board.returnProbe(this.#name, probe.part, probe.id);
+    if (probe !== undefined) await this.#note(this.#board.returnProbe(this.#name, probe.part, probe.id));
   }
 
   async #throttle(scope: Scope, waitMs: number, error: Error): Promise<void> {
@@ -254,7 +254,7 @@ export class AccountGate {
       { account: this.#name, scope, waitMs: until - now, reason: redactText(error.message), origin: originOf(error) },
       'account throttled',
     );
-    await this.#board.throttle(this.#name, scope, until);
+    await this.#note(this.#board.throttle(this.#name, scope, until));
   }
 
   /** Notes beside the throttle that it is the vendor's own. */
@@ -262,13 +262,13 @@ export class AccountGate {
     const until = this.#clock.now() + Math.min(waitMs, longestHintMs);
     if (until <= (this.#state.forbiddenUntil[scope] ?? 0)) return;
     this.#state.forbiddenUntil[scope] = until;
-    await this.#board.forbid(this.#name, scope, until);
+    await this.#note(this.#board.forbid(this.#name, scope, until));
   }
 
   /** A refusal that may be about the account, or about this one request. */
   async #onRefused(scope: Scope, request: UnderWay, error: AccountHeldError): Promise<Settled> {
     // Other workers may have seen requests pass, or begun a hold, since this one looked.
-    await this.#read();
+    await this.#note(this.#read());
     const now = this.#clock.now();
     const { reason } = error;
     const before = this.#refusalsOf(scope, request.asker);
@@ -323,7 +323,7 @@ export class AccountGate {
     const hold = this.#holdOn(scope);
     if (hold === undefined || (probe === undefined && sentAt <= hold.since)) return;
     // Before the hold ends: a death in between costs one more probe.
-    await this.#board.pass(this.#name, scope, this.#passes[scope]);
+    await this.#note(this.#board.pass(this.#name, scope, this.#passes[scope]));
   }
 
   /** A hold that another worker began tells of refusals beside which a request of this one may have passed. */
@@ -334,7 +334,7 @@ export class AccountGate {
       if (hold === undefined || own === undefined || hold.reason === 'unavailable') continue;
       if (own.at <= hold.since - longestTogetherMs || own.at <= (passes[scope]?.at ?? 0)) continue;
       passes[scope] = own;
-      await this.#board.pass(this.#name, scope, own);
+      await this.#note(this.#board.pass(this.#name, scope, own));
     }
   }
 
@@ -407,7 +407,7 @@ export class AccountGate {
       part === 'account' ? 'account held: its jobs wait' : 'scope of an account held: its requests wait',
     );
     const pass = part === 'account' ? undefined : this.#latestPass(part);
-    await this.#board.hold(this.#name, part, hold, pass === undefined ? {} : { [part]: pass });
+    await this.#note(this.#board.hold(this.#name, part, hold, pass === undefined ? {} : { [part]: pass }));
   }
 
   /** A request of this scope was let in: what held it is over. */
@@ -435,7 +435,7 @@ export class AccountGate {
         'account works again',
       );
     }
-    await this.#board.release(this.#name, parts);
+    await this.#note(this.#board.release(this.#name, parts));
   }
 
   /** What stops requests of this scope, the one that lasts longer first. */
@@ -443,6 +443,18 @@ export class AccountGate {
     const { account, [scope]: own } = this.#state.holds;
     if (account === undefined || own === undefined) return account ?? own;
     return own.until > account.until ? own : account;
+  }
+
+  /** What Redis does not take, other workers do not hear of. It changes nothing of what is known of a request. */
+  async #note(bookkeeping: Promise<void>): Promise<void> {
+    try {
+      await bookkeeping;
+    } catch (error) {
+      this.#logger.warn(
+        { account: this.#name, error: redactText(String(error)) },
+        'what is known of the account could not be shared',
+      );
+    }
   }
 
   async #refresh(): Promise<void> {

@@ -116,32 +116,34 @@ async function submitAdmitted(turn: Turn, settleAdmission: SettleAdmission): Pro
     }
   }
   const attempt = (state.intent?.attempt ?? 0) + 1;
-  state.intent = { attempt, at: turn.now(), fingerprint: fingerprint(turn) };
-  enter(state, 'intended');
-  delete state.reconciliation;
-  delete state.lastError;
+  const intent = { attempt, at: turn.now(), fingerprint: fingerprint(turn) };
+  const intendedAt = { wall: Date.now(), monotonic: performance.now() };
+  const intended = { ...state, intent };
+  enter(intended, 'intended');
+  endDoubt(intended);
+  delete intended.lastError;
   await engine.checkpoint('before-intent');
   turn.assertHeld();
-  const intendedAt = performance.now();
-  const saved = await engine.store.save(turn.address, turn.token, state, undefined, turn.openNote(), {
+  // Until Redis says that the intent is saved, nothing can have been sent, and the turn's own record says so.
+  const saved = await engine.store.save(turn.address, turn.token, intended, undefined, turn.openNote(intended), {
     handedOver: turn.pollAddress,
     canceled: true,
   });
   if (saved.kind === 'fenced') throw new TurnLostError(`lost the lock on ${turn.address.jobId}`);
   if (saved.kind === 'handed-over') return { kind: 'duplicate' };
   if (saved.kind === 'canceled') {
-    enter(state, 'received');
     state.cancelRequestedAt = saved.at;
     return undefined;
   }
+  turn.state = intended;
 
   await engine.checkpoint('intent-saved');
-  await assertMaySend(turn, state.intent);
+  await assertMaySend(turn, intent);
   const startedAt = turn.now();
-  // Either clock may have stood still or been set back; no request is made where one of them says that it is late.
-  if (Math.max(startedAt - state.intent.at, performance.now() - intendedAt) > sendWithinMs) {
+  // One clock stands still while the machine is suspended, the other can be set back.
+  if (Math.max(Date.now() - intendedAt.wall, performance.now() - intendedAt.monotonic) > sendWithinMs) {
     // This process stood still. Others may have looked for this submit meanwhile, and given it up: it must not come now.
-    enter(state, 'received');
+    enter(turn.state, 'received');
     return { kind: 'again', at: startedAt, line: `not sent at ${turn.elapsed()}: the worker stood still` };
   }
   let reply: SubmitReply;
@@ -286,7 +288,7 @@ async function onSubmitError(turn: Turn, error: unknown, settled: Settled): Prom
   }
 }
 
-/** Nothing was created; try again with backoff, no limit but `deadlineAt`. */
+/** Nothing was created; try again with backoff, for as long as `submitWithinMs` allows. */
 function retryLater(turn: Turn, error: unknown, what: string): Move {
   const info = toSafeErrorInfo(error);
   turn.state.failures = (turn.state.failures ?? 0) + 1;

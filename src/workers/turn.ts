@@ -124,8 +124,8 @@ export class Turn {
   }
 
   /** What the list of submissions under way says of this one. */
-  openNote(): OpenNote {
-    const { state, operationName: op, address } = this;
+  openNote(state = this.state): OpenNote {
+    const { operationName: op, address } = this;
     const vendor = this.vendor.adapter.name;
     if (state.settled !== undefined) return { vendor, submissionId: state.id, use: state.use, note: null };
     // Back in `received` means that the last submit created nothing, unless an earlier one is in doubt.
