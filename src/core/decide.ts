@@ -7,6 +7,7 @@ import {
   VendorThrottledError,
   VendorUnavailableError,
 } from './errors.ts';
+import { isModuleFault } from './module-fault.ts';
 
 /**
  * What a failed submit leads to: the left column of the error table (docs/errors.md).
@@ -47,14 +48,17 @@ export type LookupDecision = 'gone' | 'hold' | 'throttle' | 'backoff';
 
 /**
  * What a look-up at the deadline came to.
- * - answered: the vendor said something, or a fault of our own will not go away by waiting; the submission ends
+ * - answered: the vendor said something that can be read, or we or the module are at fault, which waiting does not mend;
+ *   the submission ends
  * - forbidden: the vendor's own hint rules another look-up out; the submission ends without one
- * - unanswered: the vendor could not be asked; it is asked again, for as long as the deadline once more
+ * - unanswered: the vendor could not be asked, or its answer could not be read (a proxy's page, JSON that is cut off); it
+ *   is asked again, for as long as the deadline once more
  */
 export type LastLook = 'answered' | 'forbidden' | 'unanswered';
 
 export function judgeLastLook(error: unknown): LastLook {
   if (error instanceof AccountHeldError) return 'unanswered';
+  if (error instanceof VendorContractError) return isModuleFault(error) ? 'answered' : 'unanswered';
   // Asked for alone, it shows whether this vendor job was the cause.
   if (error instanceof StepTimeoutError && error.isShared) return 'unanswered';
   if (error instanceof VendorThrottledError || error instanceof VendorUnavailableError)

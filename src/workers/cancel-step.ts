@@ -1,6 +1,6 @@
 import { toSafeErrorInfo } from '../core/safe-error.ts';
 import { isOver } from '../core/submission.ts';
-import { saysOfVendor } from './module-fault.ts';
+import { saysOfVendor } from '../core/module-fault.ts';
 import type { Move, Turn } from './turn.ts';
 
 /** Ends a submission whose caller canceled it, and tells the vendor where it has a way. */

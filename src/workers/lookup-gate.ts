@@ -5,7 +5,7 @@ import { toSafeErrorInfo } from '../core/safe-error.ts';
 import type { ErrorInfo } from '../core/submission.ts';
 import type { Lookup, LookupAnswer, LookupContext, LookupJob, VendorReport } from '../ports/vendor-adapter.ts';
 import type { AccountGate } from './account-gate.ts';
-import { isModuleFault, moduleFault, saysOfVendor } from './module-fault.ts';
+import { isModuleFault, moduleFault, saysOfVendor } from '../core/module-fault.ts';
 import { Slots } from './slots.ts';
 
 /** What one look-up says of one vendor job. */

@@ -16,7 +16,7 @@ import type {
   VendorRef,
   VendorReport,
 } from '../ports/vendor-adapter.ts';
-import { moduleFault } from './module-fault.ts';
+import { moduleFault } from '../core/module-fault.ts';
 
 /** Ids can be addresses. */
 const maxIdLength = 8_192;

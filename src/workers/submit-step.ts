@@ -18,7 +18,7 @@ import {
 import type { ReconcileReply, ResendSafety, SubmitReply, VendorRef } from '../ports/vendor-adapter.ts';
 import type { Settled } from './account-gate.ts';
 import { lockDurationMs } from './engine.ts';
-import { saysOfVendor } from './module-fault.ts';
+import { saysOfVendor } from '../core/module-fault.ts';
 import { TurnLostError, type Move, type Turn } from './turn.ts';
 
 /**

@@ -172,6 +172,20 @@ describe('a submission whose deadline comes while the vendor can not be asked', 
     expect(data.outcome).toBe('succeeded');
   });
 
+  it.each(['html-page', 'malformed-json', 'foreign-json'])(
+    'succeeds when answers can be read again: %s',
+    async (fault) => {
+      const { harness, sandbox } = await start();
+      sandbox.faults.arm({ fault, route: 'lookup', times: 'always' });
+      const id = await harness.submit('knowhere', 'parse', urlInput(), { poll: lookOnceAt(4_000) });
+      await reach((await acceptedAt(harness, id)) + 4_500);
+      sandbox.faults.reset();
+      const event = await harness.event(id);
+      expect(event.data.outcome).toBe('succeeded');
+      expect(livedMs(event)).toBeGreaterThan(4_000);
+    },
+  );
+
   it('expires when that lasts as long as the deadline once more, with its vendor job in the event', async () => {
     const { harness, line } = await startBehindLine();
     const id = await harness.submit('knowhere', 'parse', urlInput(), { poll: lookOnceAt(3_000) });
@@ -226,9 +240,9 @@ describe('a submission whose deadline comes with an answer', { timeout: 60_000 }
     expect(JSON.stringify(kept), 'no upload link stays behind').not.toContain('http://127');
   });
 
-  it.each(['foreign-json', 'bad-request'])('expires there and then: %s', async (fault) => {
+  it('expires there and then where that is a refusal', async () => {
     const { harness, sandbox } = await start();
-    sandbox.faults.arm({ fault, route: 'lookup', times: 'always' });
+    sandbox.faults.arm({ fault: 'bad-request', route: 'lookup', times: 'always' });
     const id = await harness.submit('knowhere', 'parse', urlInput(), { poll: { ...quickPoll, deadlineMs: 2_500 } });
     const event = await harness.event(id);
     expect(event.data).toMatchObject({ outcome: 'expired', error: { code: 'deadline_exceeded' } });

@@ -1,4 +1,4 @@
-import { JobferryError, StepTimeoutError, VendorContractError } from '../core/errors.ts';
+import { JobferryError, StepTimeoutError, VendorContractError } from './errors.ts';
 
 /** What a vendor module returned does not fit the port: the cause of a `VendorContractError`. */
 export class ModuleFault extends Error {
