@@ -230,6 +230,7 @@ function buildVendors(
       const http = new HttpClient(adapter, account, {
         onLimits: (report) => void gate.onLimits(report).catch(() => undefined),
         ...(refresh === undefined ? {} : { refreshAccount: refresh }),
+        now: () => engine.clock.now(),
       });
       const context = { account, http: http.forScope('status'), logger, signal: new AbortController().signal };
       const lookups = new Map(

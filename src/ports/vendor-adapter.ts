@@ -47,13 +47,16 @@ export interface HttpOptions<Account> {
    * @returns undefined to leave it to the common table.
    */
   classify?(reply: ErrorReply): Error | undefined;
-  /** How the vendor announces its limits on any answer. */
-  readLimits?(reply: { status: number; headers: Headers }): LimitReport | undefined;
+  /**
+   * How the vendor announces its limits on any answer.
+   * @param reply - `now` is the time to count from where a header names a moment, epoch ms
+   */
+  readLimits?(reply: { status: number; headers: Headers; now: number }): LimitReport | undefined;
 }
 
 export interface Credential {
   token: string;
-  /** Epoch ms. */
+  /** Epoch ms, by the clock of this machine. */
   expiresAt?: number;
   /** True where asking anew would only yield the same: a refusal of it is final. */
   fixed?: boolean;

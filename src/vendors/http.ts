@@ -43,6 +43,7 @@ export interface HttpClientOptions {
   onLimits?: (report: LimitReport) => void;
   /** Reads the account's secrets anew (a rotated key file) before credentials are renewed. */
   refreshAccount?: () => Promise<unknown>;
+  /** The time that an answer's dates are compared with, epoch ms; the machine's own when left out. */
   now?: () => number;
 }
 
@@ -105,6 +106,10 @@ export class HttpClient<Account> implements VendorHttp, ScopedHttp {
     }
   }
 
+  #now(): number {
+    return this.#options.now?.() ?? Date.now();
+  }
+
   #slot(realm = ''): CredentialSlot {
     let slot = this.#credentials.get(realm);
     if (slot === undefined) {
@@ -120,7 +125,7 @@ export class HttpClient<Account> implements VendorHttp, ScopedHttp {
     if (this.#adapter.http.credential === undefined) return false;
     if (credential === undefined) return true;
     const { expiresAt } = credential;
-    return expiresAt !== undefined && expiresAt - renewBeforeMs <= (this.#options.now?.() ?? Date.now());
+    return expiresAt !== undefined && expiresAt - renewBeforeMs <= Date.now();
   }
 
   /** True when a request that was refused with this status may go through with a fresh credential. */
@@ -188,7 +193,7 @@ export class HttpClient<Account> implements VendorHttp, ScopedHttp {
   }
 
   #read<Reply>(request: HttpRequest<Reply>, reply: RawReply, scope: Scope | undefined): HttpReply<Reply> {
-    const limits = this.#adapter.http.readLimits?.(reply);
+    const limits = this.#adapter.http.readLimits?.({ status: reply.status, headers: reply.headers, now: this.#now() });
     if (limits !== undefined) {
       // Vendors count creates apart from look-ups, so a refused create says nothing of the budget that polls draw on.
       const ofRequest = reply.status === 429 && scope !== undefined ? { scope } : {};
@@ -365,7 +370,7 @@ export class HttpClient<Account> implements VendorHttp, ScopedHttp {
   #toError<Reply>(request: HttpRequest<Reply>, reply: RawReply): Error {
     const { status, headers } = reply;
     const body = parseLeniently(reply.text);
-    const retryAfterMs = readRetryAfter(headers, this.#options.now?.() ?? Date.now());
+    const retryAfterMs = readRetryAfter(headers, this.#now());
     const errorReply: ErrorReply = { method: request.method, path: request.path, status, headers, body, retryAfterMs };
     const own = this.#adapter.http.classify?.(errorReply);
     if (own !== undefined) return own;

@@ -83,7 +83,7 @@ describe('error answers', () => {
 describe('limit headers', () => {
   const inHalfAMinute = (): string => String(Math.ceil(Date.now() / 1_000) + 30);
   const read = (status: number, headers: Record<string, string>) =>
-    readLimits({ status, headers: new Headers(headers) });
+    readLimits({ status, headers: new Headers(headers), now: Date.now() });
 
   it('DOC has them on every answer, the reset as a unix time', () => {
     const limits = read(200, { 'ratelimit-remaining': '0', 'ratelimit-reset': inHalfAMinute() });

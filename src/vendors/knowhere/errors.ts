@@ -61,11 +61,11 @@ export function classify(reply: ErrorReply): Error | undefined {
 }
 
 /** `RateLimit-*` on every answer in the documented dialect, `X-RateLimit-*` on a 429 in the other. */
-export function readLimits(reply: { status: number; headers: Headers }): LimitReport | undefined {
-  const { headers } = reply;
+export function readLimits(reply: { status: number; headers: Headers; now: number }): LimitReport | undefined {
+  const { headers, now } = reply;
   const remaining = headers.get('ratelimit-remaining') ?? headers.get('x-ratelimit-remaining');
   if (remaining === null || !/^\d{1,9}$/.test(remaining.trim())) return undefined;
-  const resetMs = readReset(headers.get('ratelimit-reset') ?? headers.get('x-ratelimit-reset'), Date.now());
+  const resetMs = readReset(headers.get('ratelimit-reset') ?? headers.get('x-ratelimit-reset'), now);
   // A window is a minute; a reset far off is a day's quota or a clock that differs, and waiting for it helps nobody.
   return resetMs === undefined ? undefined : { remaining: Number(remaining), resetMs: Math.min(resetMs, 60_000) };
 }
