@@ -78,6 +78,8 @@ const togetherMs = 6_000;
 /** Passes that were longer ago when a hold began were not beside the refusal that began it. */
 const longestTogetherMs = 60_000;
 const maxRefusals = 10_000;
+/** Redis' time as workers measure it differs by less, ms. */
+const stepMs = 1_000;
 const workerName = `${hostname()}/${process.pid}`;
 /** No hint is believed beyond this, ms. */
 const longestHintMs = 3_600_000;
@@ -113,6 +115,9 @@ export class AccountGate {
   /** Refusals of look-ups, by who asked. */
   readonly #refusals = new Map<string, Refusals>();
 
+  /** The latest time that was read from the clock. */
+  #lastNow = Number.NEGATIVE_INFINITY;
+
   /** @param name - `<vendor>/<account>` */
   constructor(board: AccountBoard, name: string, clock: Clock, logger: Logger) {
     this.#board = board;
@@ -127,7 +132,7 @@ export class AccountGate {
    */
   async admit(scope: Scope, asker: Asker = {}): Promise<Admission> {
     await this.#refresh();
-    const now = this.#clock.now();
+    const now = this.#now();
     const throttledUntil = this.#state.throttledUntil[scope] ?? 0;
     if (throttledUntil > now) {
       const wait = describeDuration(throttledUntil - now);
@@ -149,7 +154,7 @@ export class AccountGate {
       // What is known here can be a moment old, and the probe before this one may have failed since.
       await this.#read();
       const still = this.#holdOn(scope);
-      if (still === undefined || still.until > this.#clock.now()) {
+      if (still === undefined || still.until > this.#now()) {
         await this.#note(this.#board.returnProbe(this.#name, part, probe));
         return this.admit(scope, asker);
       }
@@ -160,7 +165,7 @@ export class AccountGate {
         else void this.#board.renewProbe(this.#name, part, probe, probeMs).catch(() => undefined);
       };
       const renewal = setInterval(renew, probeRenewalMs).unref();
-      return this.#enter(admission, { sentAt: this.#clock.now(), asker, probe: { id: probe, part, renewal } });
+      return this.#enter(admission, { sentAt: this.#now(), asker, probe: { id: probe, part, renewal } });
     }
     if (this.#inFlight[scope] >= this.#window[scope]) {
       const why = {
@@ -207,7 +212,7 @@ export class AccountGate {
 
   /** When a job whose request was just refused should come back, epoch ms. */
   retryAt(scope: Scope, refused?: Refusals): number {
-    const now = this.#clock.now();
+    const now = this.#now();
     const throttled = (this.#state.throttledUntil[scope] ?? 0) - now;
     const hold = this.#holdOn(scope);
     const held = hold === undefined ? 0 : probeDueAt(hold, refused) - now;
@@ -226,6 +231,21 @@ export class AccountGate {
     }
   }
 
+  /**
+   * The time, epoch ms. Once Redis' clock was set back, what is remembered here of other times would be in the future for
+   * as long as the step was, and look like what came after a refusal: it is forgotten.
+   */
+  #now(): number {
+    const now = this.#clock.now();
+    if (now < this.#lastNow - stepMs) {
+      delete this.#passes.submit;
+      delete this.#passes.status;
+      this.#refusals.clear();
+    }
+    this.#lastNow = now;
+    return now;
+  }
+
   #enter(admission: Admission & { admitted: true }, request: UnderWay): Admission {
     this.#inFlight[admission.scope] += 1;
     this.#underWay.set(admission, request);
@@ -233,7 +253,9 @@ export class AccountGate {
   }
 
   #leave(admission: Admission & { admitted: true }): UnderWay {
-    const request = this.#underWay.get(admission) ?? { sentAt: this.#clock.now(), asker: {} };
+    const now = this.#now();
+    const request = this.#underWay.get(admission) ?? { sentAt: now, asker: {} };
+    request.sentAt = Math.min(request.sentAt, now);
     this.#underWay.delete(admission);
     this.#inFlight[admission.scope] -= 1;
     clearInterval(request.probe?.renewal);
@@ -245,7 +267,7 @@ export class AccountGate {
   }
 
   async #throttle(scope: Scope, waitMs: number, error: Error): Promise<void> {
-    const now = this.#clock.now();
+    const now = this.#now();
     this.#window[scope] = 1;
     const until = now + Math.min(waitMs, longestHintMs);
     if (until <= (this.#state.throttledUntil[scope] ?? 0)) return;
@@ -259,7 +281,7 @@ export class AccountGate {
 
   /** Notes beside the throttle that it is the vendor's own. */
   async #forbid(scope: Scope, waitMs: number): Promise<void> {
-    const until = this.#clock.now() + Math.min(waitMs, longestHintMs);
+    const until = this.#now() + Math.min(waitMs, longestHintMs);
     if (until <= (this.#state.forbiddenUntil[scope] ?? 0)) return;
     this.#state.forbiddenUntil[scope] = until;
     await this.#note(this.#board.forbid(this.#name, scope, until));
@@ -269,7 +291,7 @@ export class AccountGate {
   async #onRefused(scope: Scope, request: UnderWay, error: AccountHeldError): Promise<Settled> {
     // Other workers may have seen requests pass, or begun a hold, since this one looked.
     await this.#note(this.#read());
-    const now = this.#clock.now();
+    const now = this.#now();
     const { reason } = error;
     const before = this.#refusalsOf(scope, request.asker);
     const isSame = before?.first.reason === reason;
@@ -306,18 +328,21 @@ export class AccountGate {
     // Both were under way together, so the account may have lost its right in between. Then whatever is sent later is
     // refused as well; where nothing is, time has to do.
     const wasTogether = pass.at > first.sentAt;
-    return wasTogether && this.#clock.now() - first.at >= togetherMs && this.#state.holds[scope]?.isShared !== true;
+    return wasTogether && this.#now() - first.at >= togetherMs && this.#state.holds[scope]?.isShared !== true;
   }
 
   #latestPass(scope: Scope): Pass | undefined {
-    const [own, shared] = [this.#passes[scope], this.#state.passes[scope]];
+    const known = this.#state.passes[scope];
+    // One from before the clock was set back, until that is moved along with it.
+    const shared = known !== undefined && known.at > this.#now() + stepMs ? undefined : known;
+    const own = this.#passes[scope];
     if (own === undefined || shared === undefined) return own ?? shared;
     return { sentAt: Math.max(own.sentAt, shared.sentAt), at: Math.max(own.at, shared.at) };
   }
 
   /** Notes that the vendor let a request in: for other workers to see where it ends a hold, else here alone. */
   async #onPassed(scope: Scope, { asker, sentAt, probe }: UnderWay): Promise<void> {
-    const at = this.#clock.now();
+    const at = this.#now();
     this.#passes[scope] = { sentAt: Math.max(sentAt, this.#passes[scope]?.sentAt ?? 0), at };
     this.#refusals.delete(keyOf(asker));
     const hold = this.#holdOn(scope);
@@ -357,7 +382,7 @@ export class AccountGate {
       ...originOf(error),
       ...(asker.submission === undefined ? {} : { submission: asker.submission }),
       ...(asker.vendorJob === undefined ? {} : { vendorJob: asker.vendorJob }),
-      at: this.#clock.now(),
+      at: this.#now(),
     };
   }
 
@@ -378,7 +403,7 @@ export class AccountGate {
     message: string,
     { origin, isShared }: { origin?: HoldOrigin; isShared?: boolean },
   ): Promise<void> {
-    const now = this.#clock.now();
+    const now = this.#now();
     const before = this.#state.holds[part];
     // Requests that were under way when the hold began fail too; only a probe, after its time, counts as another try.
     if (before !== undefined && before.until > now) return;
@@ -429,7 +454,7 @@ export class AccountGate {
       const hold = holds[part];
       if (hold === undefined) continue;
       delete holds[part];
-      const heldForMs = Math.round(this.#clock.now() - hold.since);
+      const heldForMs = Math.round(this.#now() - hold.since);
       this.#logger.info(
         { account: this.#name, ...(part === 'account' ? {} : { scope: part }), reason: hold.reason, heldForMs },
         'account works again',
@@ -458,7 +483,7 @@ export class AccountGate {
   }
 
   async #refresh(): Promise<void> {
-    if (Math.abs(this.#clock.now() - this.#readAt) < refreshMs) return;
+    if (Math.abs(this.#now() - this.#readAt) < refreshMs) return;
     this.#reading ??= this.#read().finally(() => {
       this.#reading = undefined;
     });
@@ -467,8 +492,8 @@ export class AccountGate {
 
   async #read(): Promise<void> {
     const states = await this.#board.readAll();
-    this.#state = dueAfterStep(states.get(this.#name) ?? noState(), this.#clock.now());
-    this.#readAt = this.#clock.now();
+    this.#state = dueAfterStep(states.get(this.#name) ?? noState(), this.#now());
+    this.#readAt = this.#now();
     await this.#sharePasses();
   }
 }

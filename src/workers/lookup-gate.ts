@@ -41,6 +41,8 @@ type Answer =
   { kind: 'reports'; reports: ReadonlyMap<string, LookupAnswer> } | Failed | Extract<Look, { kind: 'not-admitted' }>;
 
 interface Culprit {
+  /** When it was found, epoch ms. */
+  since: number;
   /** Stays out of shared requests until then, epoch ms. */
   until: number;
   /** The vendor does not know it; it is not asked again before, epoch ms. */
@@ -309,17 +311,20 @@ export class LookupGate<Account> {
 
   #culprit(id: string): Culprit | undefined {
     const culprit = this.#culprits.get(id);
-    if (culprit === undefined || culprit.until > this.#now()) return culprit;
+    const now = this.#now();
+    // Found after now: the clock was set back since, and its times would last for as long as that step.
+    if (culprit === undefined || (culprit.since <= now && culprit.until > now)) return culprit;
     this.#culprits.delete(id);
     return undefined;
   }
 
-  #quarantine(id: string, unknown: Omit<Culprit, 'until'> = { askAgainAt: 0, message: '' }): void {
+  #quarantine(id: string, unknown: Omit<Culprit, 'since' | 'until'> = { askAgainAt: 0, message: '' }): void {
     if (this.#culprits.size >= quarantineSize) {
       const oldest = this.#culprits.keys().next().value;
       if (oldest !== undefined) this.#culprits.delete(oldest);
     }
-    this.#culprits.set(id, { until: this.#now() + quarantineMs, ...unknown });
+    const since = this.#now();
+    this.#culprits.set(id, { since, until: since + quarantineMs, ...unknown });
   }
 }
 

@@ -197,6 +197,33 @@ describe('a scope that is held because of a refusal', () => {
     expect(await isAdmitted(second)).toBe(true);
   });
 
+  it.each(['answered', 'sent'])(
+    'takes no request that was %s before the clock was set back for a later one',
+    async (how) => {
+      const [gate, other] = [worker(), worker()];
+      const good = await enter(gate, 'submit', { submission: 'good' });
+      if (how === 'answered') await gate.settle(good, undefined);
+      clock.at -= 600_000;
+      if (how === 'sent') await gate.settle(good, undefined);
+      clock.at += 60_000;
+      const { refused } = await refuse(gate, 'bad');
+      clock.at += 10_000;
+      expect(await refuse(gate, 'bad', refused)).toMatchObject({ isOwnFault: false });
+      expect(await isAdmitted(other)).toBe(false);
+    },
+  );
+
+  it('ignores a pass in Redis that is from before the clock was set back', async () => {
+    const gate = worker();
+    await new AccountBoard(redis, prefix).pass('knowhere/default', 'submit', {
+      sentAt: clock.at + 3_600_000,
+      at: clock.at + 3_600_000,
+    });
+    const { refused } = await refuse(gate, 'bad');
+    clock.at += 10_000;
+    expect(await refuse(gate, 'bad', refused)).toMatchObject({ isOwnFault: false });
+  });
+
   it('takes no other answer than a success for a sign that others pass', async () => {
     const gate = worker();
     const { refused } = await refuse(gate, 'bad');

@@ -233,6 +233,15 @@ describe('a batch of look-ups', () => {
     expect((await ask(ids(10))).get('job-3')?.kind).toBe('report');
   });
 
+  it('asks for a culprit at once when the clock was set back', async () => {
+    const bad = ['job-3'];
+    const { ask, clock } = rig((asked) => unlucky(bad, notFound)(asked));
+    expect((await ask(ids(10))).get('job-3')?.kind).toBe('missing');
+    bad.length = 0;
+    clock.now -= 3_600_000;
+    expect((await ask(ids(10))).get('job-3')?.kind).toBe('report');
+  });
+
   it('finds many culprits without asking more than plain halving would', async () => {
     const { requests, ask } = rig(unlucky(ids(100), notFound));
     const looks = await ask(ids(100));
