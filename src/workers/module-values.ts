@@ -107,21 +107,21 @@ export class ModuleReader {
     for (const { id } of jobs) {
       const answer: unknown = value.get(id);
       if (answer === undefined) continue;
-      // Each has bounds of its own: a large one takes nothing from its neighbours.
-      answers.set(id, new ModuleReader(this.#step).#answer(answer));
+      answers.set(id, this.#answer(answer));
     }
     return answers;
   }
 
+  /** Each report has a reader of its own, so that the bound on what is read holds for one report, not for all of them. */
   #answer(answer: unknown): LookupAnswer {
     if (typeof answer === 'function') {
       return (job) => {
         const report = (answer as (job: LookupJob) => unknown)(job);
-        return report === undefined ? undefined : this.#report(report);
+        return report === undefined ? undefined : new ModuleReader(this.#step).#report(report);
       };
     }
     try {
-      return this.#report(answer);
+      return new ModuleReader(this.#step).#report(answer);
     } catch (error) {
       return () => {
         throw error;
