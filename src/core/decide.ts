@@ -57,8 +57,8 @@ export type LookupDecision = 'gone' | 'hold' | 'throttle' | 'backoff';
 export type LastLook = 'answered' | 'forbidden' | 'unanswered';
 
 export function judgeLastLook(error: unknown): LastLook {
-  if (error instanceof AccountHeldError) return 'unanswered';
-  if (error instanceof VendorContractError) return isModuleFault(error) ? 'answered' : 'unanswered';
+  if (isModuleFault(error)) return 'answered';
+  if (error instanceof AccountHeldError || error instanceof VendorContractError) return 'unanswered';
   // Asked for alone, it shows whether this vendor job was the cause.
   if (error instanceof StepTimeoutError && error.isShared) return 'unanswered';
   if (error instanceof VendorThrottledError || error instanceof VendorUnavailableError)

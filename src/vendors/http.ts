@@ -10,7 +10,9 @@ import {
   VendorUnavailableError,
   type RequestOrigin,
 } from '../core/errors.ts';
+import { decideOnSubmit } from '../core/decide.ts';
 import { clip } from '../core/json.ts';
+import { ModuleFault } from '../core/module-fault.ts';
 import { clamp } from '../core/poll-schedule.ts';
 import { formsOf, redactText, withoutForms } from '../core/redact.ts';
 import type {
@@ -19,6 +21,7 @@ import type {
   HttpReply,
   HttpRequest,
   LimitReport,
+  RequestBody,
   Scope,
   ScopedHttp,
   VendorAdapter,
@@ -222,7 +225,7 @@ export class HttpClient<Account> implements VendorHttp, ScopedHttp {
     } catch (cause) {
       throw new VendorRejectedError('the request has no valid address; check the base URL of the account', { cause });
     }
-    const extra = request.body === undefined ? undefined : await request.body();
+    const extra = await makeBody(request);
     // One bound for all of it: ky's own timeout ends with the headers, and a body can drip for ever.
     const end = new AbortController();
     let isLate = false;
@@ -447,6 +450,19 @@ function notSent(request: HttpRequest<unknown>, budget: TimeBudget, why: string,
     taken: 'no',
     ...(cause === undefined ? {} : { cause }),
   });
+}
+
+/** Nothing is sent before the body is there: where it cannot be made, no submit is in doubt. */
+async function makeBody(
+  request: HttpRequest<unknown>,
+): Promise<{ body: RequestBody; headers?: Record<string, string> } | undefined> {
+  try {
+    return await request.body?.();
+  } catch (error) {
+    if (decideOnSubmit(error) !== 'reconcile') throw error;
+    const message = `${where(request)} was not sent: its body could not be made: ${describe(error)}`;
+    throw new VendorUnavailableError(message, { taken: 'no', cause: new ModuleFault(message, { cause: error }) });
+  }
 }
 
 /** The error code at the root of a failed fetch: `ECONNREFUSED`, `UND_ERR_SOCKET` … */

@@ -13,6 +13,8 @@ import {
   VendorThrottledError,
   VendorUnavailableError,
 } from '../../src/core/errors.ts';
+import { decideOnSubmit } from '../../src/core/decide.ts';
+import { saysOfVendor } from '../../src/core/module-fault.ts';
 import type { LimitReport, VendorHttp } from '../../src/ports/vendor-adapter.ts';
 import { defineVendor } from '../../src/vendors/define-vendor.ts';
 import { HttpClient, readRetryAfter } from '../../src/vendors/http.ts';
@@ -69,6 +71,26 @@ describe('one vendor request', () => {
       message: expect.stringContaining('ECONNREFUSED') as string,
     });
     await expect(ask(client('http://no-such-host.invalid'))).rejects.toMatchObject({ taken: 'no' });
+  });
+
+  it.each([
+    [
+      'throws',
+      () => {
+        throw new TypeError('no such part');
+      },
+    ],
+    ['rejects', () => Promise.reject(new VendorContractError('the form has changed'))],
+  ])('whose body %s was not sent, and says nothing of the vendor', async (_how, body) => {
+    let requests = 0;
+    const http = client(await listen(() => (requests += 1)));
+    const error: unknown = await ask(http, { method: 'POST', body }).catch((thrown: unknown) => thrown);
+    expect(error).toMatchObject({ name: 'VendorUnavailableError', taken: 'no' });
+    expect(decideOnSubmit(error)).toBe('resend');
+    expect(saysOfVendor(error), 'nor may it hold the account').toBe(false);
+    const refusal = new VendorRejectedError('no such file');
+    await expect(ask(http, { body: () => Promise.reject(refusal) })).rejects.toBe(refusal);
+    expect(requests).toBe(0);
   });
 
   it('that is cut, or gets no answer, may have been taken', async () => {
