@@ -8,7 +8,7 @@ import type { VendorAdapter } from './ports/vendor-adapter.ts';
 import { AccountBoard } from './queues/account-board.ts';
 import { ClockSteps } from './queues/clock-steps.ts';
 import { JobWaker } from './queues/job-waker.ts';
-import { openConnection, type RedisTarget } from './queues/connection.ts';
+import { openConnection, type RedisConnection, type RedisTarget } from './queues/connection.ts';
 import type { Stage } from './queues/names.ts';
 import { ResultQueues } from './queues/open-queue.ts';
 import { RecordStore } from './queues/record-store.ts';
@@ -108,7 +108,7 @@ export async function startWorkers(options: StartWorkersOptions = {}): Promise<R
  * Builds the engine out of its rooms and starts workers. The one place that knows adapters, Redis and workers at once.
  */
 export async function runWorkers(options: RunWorkersOptions): Promise<RunningWorkers> {
-  const { config, logger } = options;
+  const { logger } = options;
   let lastErrorAt = Number.NEGATIVE_INFINITY;
   const redis = openConnection(options.redis, (error) => {
     const now = performance.now();
@@ -116,11 +116,19 @@ export async function runWorkers(options: RunWorkersOptions): Promise<RunningWor
     lastErrorAt = now;
     logger.error({ error: redactText(error.message) }, 'Redis is not reachable');
   });
-  // Before anything of BullMQ's is opened: it says this on the console, in a line of its own, and goes on.
-  await refuseEviction(redis).catch((error: unknown) => {
+  try {
+    // Before anything of BullMQ's is opened: it says this on the console, in a line of its own, and goes on.
+    await refuseEviction(redis);
+    return await startOn(redis, options);
+  } catch (error) {
     redis.disconnect();
     throw error;
-  });
+  }
+}
+
+/** @throws what a vendor's module throws when it is asked what it is made of */
+async function startOn(redis: RedisConnection, options: RunWorkersOptions): Promise<RunningWorkers> {
+  const { config, logger } = options;
   const clock = new RedisClock(redis, config.prefix);
   const results = new ResultQueues(redis, config.prefix, config.retention.eventsSeconds, clock);
   const waker = new JobWaker(redis, config.prefix, clock);
@@ -167,8 +175,14 @@ export async function runWorkers(options: RunWorkersOptions): Promise<RunningWor
   });
   const { prefix } = config;
   const resultsUpkeep = new ResultsUpkeep({ connection: redis, prefix, names: () => results.names, logger });
-  await watch.start();
-  await Promise.all(workers.map((worker) => worker.start()));
+  try {
+    await watch.start();
+    await Promise.all(workers.map((worker) => worker.start()));
+  } catch (error) {
+    watch.close();
+    await answersWithin(Promise.all([...workers, resultsUpkeep].map((one) => one.close())), closeBoundMs);
+    throw error;
+  }
   const health = new RedisHealth(redis, config.prefix);
   return {
     queues: workers.map((worker) => `${worker.vendorName}.${worker.stage}`),

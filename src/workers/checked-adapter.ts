@@ -1,6 +1,7 @@
 import * as z from 'zod';
-import { StepTimeoutError, VendorUnavailableError } from '../core/errors.ts';
+import { StepTimeoutError, toErrorInfo, VendorUnavailableError } from '../core/errors.ts';
 import { copyJson } from '../core/json.ts';
+import { redactText } from '../core/redact.ts';
 import type { Logger } from '../ports/logger.ts';
 import type {
   HttpOptions,
@@ -34,7 +35,7 @@ export function checkedAdapter(
     ...adapter,
     http: checkedHttp(adapter.http, { vendor, of: 'http', step: 'credential', limitMs: stepLimitMs }, logger),
     lookups: mapValues(adapter.lookups, (lookup, of) =>
-      checkedLookup({ vendor, of, limitMs: readLimit(lookup.stepLimitMs, stepLimitMs) }, lookup),
+      checkedLookup({ vendor, of, limitMs: readLimit(lookup.stepLimitMs, stepLimitMs) }, lookup, logger),
     ),
     operations: mapValues(adapter.operations, (operation, of) =>
       checkedOperation({ vendor, of, limitMs: readLimit(operation.stepLimitMs, stepLimitMs) }, operation),
@@ -144,9 +145,10 @@ function checkedOperation(guarded: Guarded, operation: Operation): Operation {
   };
 }
 
-function checkedLookup(guarded: Guarded, lookup: Lookup): Lookup {
+function checkedLookup(guarded: Guarded, lookup: Lookup, logger: Logger): Lookup {
   return {
     ...lookup,
+    maxBatch: (account) => readMaxBatch(guarded, lookup, account, logger),
     async look(jobs, context) {
       const value = await runWatched(
         { ...guarded, step: 'look', isShared: jobs.length > 1 },
@@ -247,6 +249,20 @@ function watchedTransfers(transfers: Transfers, watch: StepWatch): Transfers {
     upload: (link, file, signal) => watch.during(() => transfers.upload(link, file, signal)),
     download: (request, signal) => watch.during(() => transfers.download(request, signal)),
   };
+}
+
+/** Where a module does not say how many vendor jobs go into one request, each is asked for alone. */
+function readMaxBatch({ vendor, of }: Guarded, lookup: Lookup, account: unknown, logger: Logger): number {
+  let fault: string;
+  try {
+    const maxBatch: unknown = typeof lookup.maxBatch === 'function' ? lookup.maxBatch(account) : lookup.maxBatch;
+    if (typeof maxBatch === 'number' && maxBatch >= 1) return maxBatch;
+    fault = `is ${String(maxBatch)}, and not a number from 1`;
+  } catch (error) {
+    fault = `could not be read: ${toErrorInfo(error).message}`;
+  }
+  logger.error({ lookup: of, fault: redactText(fault) }, `maxBatch of a look-up of ${vendor} cannot be used: 1 holds`);
+  return 1;
 }
 
 function readLimit(own: unknown, fallback: number): number {
