@@ -51,7 +51,7 @@ export interface RunningWorkers {
   close(): Promise<void>;
 }
 
-export interface WorkersDetails {
+interface WorkersDetails {
   /** Why no work can be done, or not all of it; empty when all is well. */
   reasons: readonly string[];
   redis: boolean;

@@ -39,12 +39,12 @@ export function canBeOwnFault(error: unknown): error is AccountHeldError {
 }
 
 /**
- * What a failed look-up leads to. None of them ends a submission before its deadline.
+ * What a failed look-up leads to. None but `gone`, past its grace period, ends a submission before its deadline.
  * - gone: the vendor does not know the job; its grace period runs
  * - hold, throttle: as above
  * - backoff: ask again later
  */
-export type LookupDecision = 'gone' | 'hold' | 'throttle' | 'backoff';
+type LookupDecision = 'gone' | 'hold' | 'throttle' | 'backoff';
 
 /**
  * What a look-up at the deadline came to.

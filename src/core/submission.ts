@@ -109,8 +109,6 @@ export interface Reconciliation {
   landsUntil: number;
   /** Look-ups that answered, and did not find it. */
   absent: number;
-  /** Look-ups that could not answer. */
-  unanswered: number;
 }
 
 /**

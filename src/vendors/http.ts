@@ -41,7 +41,7 @@ const uncloned = { redirect: 'error', window: null, duplex: 'half' } as const;
 /** Realms come from submissions, so their number has a bound. */
 const maxRealms = 1_000;
 
-export interface HttpClientOptions {
+interface HttpClientOptions {
   /** Told whenever headers announce what is left of a budget. */
   onLimits?: (report: LimitReport) => void;
   /** Reads the account's secrets anew (a rotated key file) before credentials are renewed. */

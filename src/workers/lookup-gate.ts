@@ -5,7 +5,7 @@ import { toSafeErrorInfo } from '../core/safe-error.ts';
 import type { ErrorInfo } from '../core/submission.ts';
 import type { Lookup, LookupAnswer, LookupContext, LookupJob, VendorReport } from '../ports/vendor-adapter.ts';
 import type { AccountGate } from './account-gate.ts';
-import { isModuleFault, moduleFault, saysOfVendor } from '../core/module-fault.ts';
+import { isModuleFault, saysOfVendor } from '../core/module-fault.ts';
 import { Slots } from './slots.ts';
 
 /** What one look-up says of one vendor job. */
@@ -277,10 +277,9 @@ export class LookupGate<Account> {
       }
       let answer: Answer;
       try {
-        const reports: unknown = await this.#lookup.look(jobs, { ...this.#context, now: this.#now() });
-        if (!(reports instanceof Map)) throw moduleFault('look', 'no Map');
+        const reports = await this.#lookup.look(jobs, { ...this.#context, now: this.#now() });
         this.#batchLimit = Math.min(this.#maxBatch, this.#batchLimit * 2);
-        answer = { kind: 'reports', reports: reports as ReadonlyMap<string, LookupAnswer> };
+        answer = { kind: 'reports', reports };
       } catch (error) {
         answer = { kind: 'failed', error, mayBlameOne: canBeOfOne(error) };
         // Which of them it was, the next look-ups tell.

@@ -288,7 +288,7 @@ async function onSubmitError(turn: Turn, error: unknown, settled: Settled): Prom
   }
 }
 
-/** Nothing was created; try again with backoff, for as long as `submitWithinMs` allows. */
+/** Tries the step again with backoff, until the end of the span that the submission is in (`deadlineAt`). */
 function retryLater(turn: Turn, error: unknown, what: string): Move {
   const info = toSafeErrorInfo(error);
   turn.state.failures = (turn.state.failures ?? 0) + 1;
@@ -313,7 +313,7 @@ async function reconcile(turn: Turn): Promise<Move | undefined> {
 async function reconcileOnce(turn: Turn): Promise<Move | undefined> {
   const { state, engine, request } = turn;
   const now = turn.now();
-  const known = (state.reconciliation ??= { since: now, landsUntil: now, absent: 0, unanswered: 0 });
+  const known = (state.reconciliation ??= { since: now, landsUntil: now, absent: 0 });
   const mayStillLand = now < known.landsUntil;
   if (state.resolution !== undefined) return resolve(turn, state.resolution);
   // A worker that lost its lock while the vendor answered hands its acceptance over all the same.
@@ -380,7 +380,6 @@ async function onReconcileError(turn: Turn, error: unknown): Promise<Move | unde
     state.lastError = info;
     return unconfirmed(turn, `${info.message}, ${maxStepTimeouts} times`);
   }
-  if (state.reconciliation !== undefined) state.reconciliation.unanswered += 1;
   switch (decideOnLookup(error)) {
     case 'hold':
     case 'throttle':
@@ -586,7 +585,7 @@ function endDoubt(state: SubmissionState): void {
 function beginReconciling(turn: Turn, since: number, landsUntil: number): void {
   enter(turn.state, 'reconciling');
   endDoubt(turn.state);
-  turn.state.reconciliation = { since, landsUntil, absent: 0, unanswered: 0 };
+  turn.state.reconciliation = { since, landsUntil, absent: 0 };
 }
 
 async function isHandedOver(turn: Turn): Promise<boolean> {

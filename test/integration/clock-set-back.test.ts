@@ -220,7 +220,7 @@ describe('a record from before the step', () => {
       acceptedAt: now + hour + 450,
       notBefore: now + hour + 9_000,
       refused: { at: now + hour + 10, first: { sentAt: now + hour, at: now + hour + 10, reason: 'quota' } },
-      reconciliation: { since: now + hour, landsUntil: now + hour + 100, absent: 1, unanswered: 0 },
+      reconciliation: { since: now + hour, landsUntil: now + hour + 100, absent: 1 },
       jobs: [{ id: 'v', kind: 'k', status: 'running', missingSince: now + hour + 400 }],
     };
     expect(moveBack(state, now)).toEqual({
@@ -231,7 +231,7 @@ describe('a record from before the step', () => {
       acceptedAt: now - 50,
       notBefore: now + 8_500,
       refused: { at: now - 490, first: { sentAt: now - 500, at: now - 490, reason: 'quota' } },
-      reconciliation: { since: now - 500, landsUntil: now - 400, absent: 1, unanswered: 0 },
+      reconciliation: { since: now - 500, landsUntil: now - 400, absent: 1 },
       jobs: [{ id: 'v', kind: 'k', status: 'running', missingSince: now - 100 }],
     });
   });

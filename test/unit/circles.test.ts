@@ -63,7 +63,7 @@ describe('a turn that goes in circles', () => {
   it('without getting anywhere is ended after fifty rounds', async () => {
     const intent = { attempt: 1, at: 0, fingerprint: '0' };
     const taken = await take(
-      { phase: 'reconciling', intent, reconciliation: { since: 0, landsUntil: 0, absent: 0, unanswered: 0 } },
+      { phase: 'reconciling', intent, reconciliation: { since: 0, landsUntil: 0, absent: 0 } },
       { resend: 'lookup', reconcile: async () => ({ found: 'perhaps' }) as never },
     );
     expect(taken).toMatchObject({ outcome: 'unconfirmed', error: { code: 'internal_error' } });
