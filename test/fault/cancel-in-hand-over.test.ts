@@ -8,6 +8,7 @@ import { SubmissionReader } from '../../src/queues/submission-reader.ts';
 import type { Checkpoint } from '../../src/workers/engine.ts';
 import { startKnowhere, urlInput, type KnowhereRig } from '../helpers/knowhere.ts';
 import { redisUrl } from '../helpers/redis.ts';
+import { signal } from '../helpers/signal.ts';
 
 let rig: KnowhereRig | undefined;
 let workers: RunningWorkers | undefined;
@@ -23,15 +24,6 @@ const stalled = { input: urlInput('x.pdf?sandbox=stall'), poll: { initialDelayMs
 async function startWorkers(config: Config, checkpoint: (point: Checkpoint) => Promise<void>): Promise<void> {
   const redis = parseRedisUrl(redisUrl());
   workers = await runWorkers({ config, redis, logger: silentLogger, stages: ['submit', 'poll'], checkpoint });
-}
-
-/** Something that one side waits for and the other lets happen. */
-function signal(): { happened: Promise<void>; happen: () => void } {
-  let happen: () => void = () => undefined;
-  const happened = new Promise<void>((resolve) => {
-    happen = resolve;
-  });
-  return { happened, happen };
 }
 
 it('a cancel that finds no poll job yet, and the submit job just handed over, is not lost', async () => {
