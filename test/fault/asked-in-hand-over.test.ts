@@ -78,7 +78,7 @@ describe('while the submit job hands over to the poll job', () => {
   async function handOverAfterFirstLook(method: 'readHash' | 'resolve', release: Signal): Promise<void> {
     const { harness } = rig;
     type Look = (this: RecordStore, ...given: unknown[]) => Promise<unknown>;
-    const look = RecordStore.prototype[method] as Look;
+    const { [method]: look } = RecordStore.prototype as unknown as Record<typeof method, Look>;
     const spy = vi.spyOn(RecordStore.prototype, method as 'readHash') as unknown as ReturnType<typeof vi.fn<Look>>;
     spy.mockImplementationOnce(async function (this: RecordStore, ...given) {
       const first = await look.apply(this, given);

@@ -83,40 +83,6 @@ describe('a submit of unknown fate that waits for a person', () => {
   });
 });
 
-describe('a retry by a person', () => {
-  it('starts a settled submission anew under a new event id, linked to the first', async () => {
-    const { rig, producer } = await start();
-    const marker = '?sandbox=fail--INTERNAL_ERROR';
-    await rig.harness.push(
-      'knowhere',
-      'parse',
-      { input: urlInput(`x.pdf${marker}`), poll: quickPoll, metadata: { n: 1 } },
-      { jobId: 'order' },
-    );
-    expect((await rig.harness.event('order')).data.outcome).toBe('failed');
-    expect(await producer.retry('knowhere', 'order')).toEqual({ kind: 'started', submissionId: 'order#2' });
-    const second = await rig.harness.event('order#2');
-    expect(second.id).toMatch(/^knowhere\.order#2\./);
-    expect(second).toMatchObject({ data: { retryOf: 'order', metadata: { n: 1 } } });
-    expect(await producer.retry('knowhere', 'order#2')).toEqual({ kind: 'started', submissionId: 'order#3' });
-    expect(await rig.harness.event('order#3')).toMatchObject({ data: { retryOf: 'order' } });
-    expect(rig.creates()).toHaveLength(3);
-  });
-
-  it('is refused while the first still runs', async () => {
-    const { rig, producer } = await start();
-    await rig.harness.push(
-      'knowhere',
-      'parse',
-      { input: urlInput(), poll: { initialDelayMs: 20_000 } },
-      { jobId: 'busy' },
-    );
-    await until(async () => (await producer.status('knowhere', 'busy'))?.phase === 'polling');
-    expect(await producer.retry('knowhere', 'busy')).toEqual({ kind: 'not-over', submissionId: 'busy' });
-    expect(await producer.retry('knowhere', 'nobody')).toEqual({ kind: 'unknown' });
-  });
-});
-
 describe('a job that something made failed', () => {
   it('is taken up again and ends in its event', async () => {
     const { rig } = await start();
