@@ -1,15 +1,12 @@
-import { fork, type ChildProcess } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { checkpoints } from '../../src/workers/engine.ts';
+import { startDoomed } from '../helpers/doomed-worker.ts';
 import { until } from '../helpers/harness.ts';
 import { quickPoll, startKnowhere, urlInput, type KnowhereRig } from '../helpers/knowhere.ts';
-import { redisUrl } from '../helpers/redis.ts';
-
-const script = fileURLToPath(new URL('../helpers/crash-worker.ts', import.meta.url));
 
 /** A worker dies at each named place between two writes; another finishes its work. */
 describe('a worker killed between two writes', () => {
@@ -25,31 +22,12 @@ describe('a worker killed between two writes', () => {
     await rig.stop();
   });
 
-  function startDoomed(crashAt: string, env: Record<string, string>): ChildProcess {
-    doomed = fork(script, {
-      execArgv: ['--import', 'tsx'],
-      env: {
-        ...process.env,
-        REDIS_URL: redisUrl(),
-        JOBFERRY_PREFIX: rig.harness.prefix,
-        JOBFERRY_FILES_DIR: rig.harness.folder,
-        JOBFERRY_ARTIFACTS_DIR: rig.harness.artifactsDir,
-        JOBFERRY_ALLOW_PRIVATE_URLS: 'true',
-        KNOWHERE_API_KEY: 'sk_test',
-        KNOWHERE_BASE_URL: rig.sandbox.knowhereUrl,
-        CRASH_AT: crashAt,
-        ...env,
-      },
-    });
-    return doomed;
-  }
-
   it.each(checkpoints)(
     'at %s: one vendor job, one outcome',
     async (point) => {
       const isFile = point === 'acceptance-saved' || point === 'prepared';
       const input = isFile ? { sourceType: 'file', file: 'a.md' } : urlInput();
-      const child = startDoomed(point, {});
+      const child = (doomed = startDoomed(rig, point));
       await rig.harness.push('knowhere', 'parse', { input, poll: quickPoll }, { jobId: 'doomed' });
       await once(child, 'exit');
       expect(child.signalCode).toBe('SIGKILL');
@@ -76,7 +54,7 @@ describe('a worker killed between two writes', () => {
 
   it('while the vendor is called: the submit is looked up, found and adopted', async () => {
     rig.sandbox.faults.arm({ fault: 'timeout-after', route: 'create' });
-    const child = startDoomed('never', {});
+    const child = (doomed = startDoomed(rig, 'never'));
     await rig.harness.push('knowhere', 'parse', { input: urlInput(), poll: quickPoll }, { jobId: 'cut' });
     await until(() => rig.created().length === 1, 20_000);
     child.kill('SIGKILL');

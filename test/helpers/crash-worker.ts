@@ -5,9 +5,26 @@
 import { runWorkers } from '../../src/app.ts';
 import { loadConfig, requireRedis } from '../../src/config/load-config.ts';
 import { silentLogger } from '../../src/ports/logger.ts';
+import { RecordStore } from '../../src/queues/record-store.ts';
 import { adapters } from '../../src/vendors/catalogue.ts';
 
+/** A checkpoint, or `ended-noted`: a held submit job is marked as about to fail, and BullMQ does not know it yet. */
 const crashAt = process.env['CRASH_AT'];
+
+async function die(): Promise<void> {
+  process.kill(process.pid, 'SIGKILL');
+  await new Promise(() => undefined);
+}
+
+if (crashAt === 'ended-noted') {
+  const { markEnded } = RecordStore.prototype as { markEnded: (this: RecordStore, address: object) => Promise<void> };
+  Object.assign(RecordStore.prototype, {
+    async markEnded(this: RecordStore, address: object): Promise<void> {
+      await markEnded.call(this, address);
+      await die();
+    },
+  });
+}
 const config = loadConfig(process.env, adapters);
 await runWorkers({
   config,
@@ -15,9 +32,7 @@ await runWorkers({
   logger: silentLogger,
   stages: ['submit', 'poll'],
   checkpoint: async (point) => {
-    if (point !== crashAt) return;
-    process.kill(process.pid, 'SIGKILL');
-    await new Promise(() => undefined);
+    if (point === crashAt) await die();
   },
 });
 process.send?.('ready');
