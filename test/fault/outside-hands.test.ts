@@ -25,6 +25,15 @@ async function inPhase(id: string, phase: string): Promise<void> {
   await until(async () => (await rig.harness.record('knowhere', id))?.startsWith(`${phase} `));
 }
 
+/** Puts a job in line without a client. */
+async function write(id: string, fields: Record<string, string>): Promise<void> {
+  const { redis, prefix } = rig.harness;
+  const base = `${prefix}:knowhere.submit`;
+  if (Object.keys(fields).length > 0) await redis.hset(`${base}:${id}`, fields);
+  await redis.lpush(`${base}:wait`, id);
+  await redis.zadd(`${base}:marker`, 0, '0');
+}
+
 describe('an outsider that writes over a job', () => {
   it.each(['progress as a number', 'progress as an object', 'data with a field more', 'other data altogether'])(
     'costs its submission nothing: %s',
@@ -69,17 +78,20 @@ describe('an outsider that writes over a job', () => {
 });
 
 describe('whole numbers as ids', () => {
+  const data = { input: urlInput(), poll: quickPoll };
+
+  function open<Old extends typeof Queue3 | typeof Queue4>(OldQueue: Old): InstanceType<Old> {
+    const { hostname, port } = new URL(redisUrl());
+    const connection = { host: hostname, port: Number(port) };
+    return new OldQueue('knowhere.submit', { connection, prefix: rig.harness.prefix }) as InstanceType<Old>;
+  }
+
   it.each([
     ['BullMQ 3', Queue3],
     ['BullMQ 4', Queue4],
   ] as const)('are idempotency keys: %s', async (_name, OldQueue) => {
-    const { hostname, port } = new URL(redisUrl());
-    const queue = new OldQueue('knowhere.submit', {
-      connection: { host: hostname, port: Number(port) },
-      prefix: rig.harness.prefix,
-    });
+    const queue = open(OldQueue);
     try {
-      const data = { input: urlInput(), poll: quickPoll };
       await queue.add('parse', data, { jobId: '88001' });
       const event = await rig.harness.event('88001');
       await queue.add('parse', data, { jobId: '88001' });
@@ -92,21 +104,52 @@ describe('whole numbers as ids', () => {
     }
   });
 
+  it('are idempotency keys as JSON numbers too, as Python’s client stores them', async () => {
+    const { harness } = rig;
+    // It packs the id as it was given, and the script that all clients share stores what was packed.
+    const opts = JSON.stringify({ attempts: 0, delay: 0, jobId: 88_001 });
+    const fields = { name: 'parse', data: JSON.stringify(data), opts, delay: '0', priority: '0' };
+    const add = (): Promise<void> => write('88001', { ...fields, timestamp: String(Date.now()) });
+    await add();
+    const event = await harness.event('88001');
+    const key = `${harness.prefix}:knowhere.submit:88001`;
+    await until(async () => (await harness.redis.exists(key)) === 0);
+    await add();
+    await until(async () => (await harness.redis.exists(key)) === 0);
+    expect(event.data).toMatchObject({ submissionId: '88001', outcome: 'succeeded' });
+    expect(harness.events.map(({ subject }) => subject)).toEqual(['88001']);
+    expect(rig.created()).toHaveLength(1);
+  });
+
   it('stay apart from the numbers that BullMQ gives', async () => {
     const { harness } = rig;
-    const job = await harness.push('knowhere', 'parse', { input: urlInput(), poll: quickPoll });
-    expect((await harness.event(`knowhere-${job.id}`)).data.outcome).toBe('succeeded');
+    const queue = open(Queue4);
+    try {
+      const first = await harness.push('knowhere', 'parse', data);
+      await harness.event(`knowhere-${first.id}`);
+      await until(async () => (await harness.queue('knowhere.submit').getJob(first.id!)) === undefined);
+      // The number that BullMQ gave to another, and is done with, chosen beside a job that it gives the next one.
+      const [second] = await Promise.all([
+        harness.push('knowhere', 'parse', data),
+        queue.add('parse', data, { jobId: first.id! }),
+      ]);
+      expect([first.id, second.id]).toEqual(['1', '2']);
+      const ids = ['knowhere-1', 'knowhere-2', '1'];
+      for (const id of ids) {
+        const { data: told } = await harness.event(id);
+        expect(told).toMatchObject({ submissionId: id, outcome: 'succeeded' });
+      }
+      expect(harness.events.map(({ subject }) => subject).sort()).toEqual([...ids].sort());
+      expect(new Set(harness.events.map(({ id }) => id)).size).toBe(3);
+      expect(new Set(harness.events.map((event) => event.data.vendorJobs[0]?.id)).size).toBe(3);
+      expect(rig.created()).toHaveLength(3);
+    } finally {
+      await queue.close();
+    }
   });
 });
 
 describe('jobs written by hand', () => {
-  async function write(id: string, fields: Record<string, string>): Promise<void> {
-    const { redis, prefix } = rig.harness;
-    const base = `${prefix}:knowhere.submit`;
-    if (Object.keys(fields).length > 0) await redis.hset(`${base}:${id}`, fields);
-    await redis.lpush(`${base}:wait`, id);
-    await redis.zadd(`${base}:marker`, 0, '0');
-  }
   const data = JSON.stringify({ input: urlInput(), poll: quickPoll });
 
   it.each([

@@ -187,6 +187,13 @@ describe('waitUntilFinished', () => {
       },
     );
     await expect(bad.waitUntilFinished(events, 15_000)).rejects.toThrow(/^failed: INTERNAL_ERROR/);
+    // One that is not held is over as a job when the vendor has accepted it, long before it is settled.
+    const slow = { input: urlInput(), poll: { initialDelayMs: 60_000, maxDelayMs: 60_000 } };
+    const other = await harness.push('knowhere', 'parse', slow, { jobId: 'not-held', delay: 300 });
+    expect(await other.waitUntilFinished(events, 15_000)).toBe('handed over');
+    expect(rig.created()).toHaveLength(3);
+    expect(await harness.queue('knowhere.poll').getDelayedCount()).toBe(1);
+    expect(harness.events.filter(({ subject }) => subject === 'not-held')).toEqual([]);
   });
 
   it('tells a second use of a known id how the first one ended', async () => {
