@@ -153,6 +153,30 @@ describe('a step back of Redis’ clock', () => {
   });
 });
 
+describe('a step forward of Redis’ clock', () => {
+  it('is followed as time that has passed, and moves nothing', async () => {
+    const clock = new RedisClock(redis, prefix);
+    await clock.measure();
+    const commands = redis as Redis & { jobferryTime(key: string): Promise<string[]> };
+    const ask = commands.jobferryTime.bind(commands);
+    commands.jobferryTime = async (key) => {
+      const [seconds, microseconds = '0'] = await ask(key);
+      return [String(Number(seconds) + hour / 1_000), microseconds];
+    };
+    await clock.measure();
+    expect(Math.abs(clock.now() - (await serverTime()) - hour)).toBeLessThan(1_000);
+
+    const steps = new ClockSteps(redis, prefix);
+    const base = `${prefix}:a.poll`;
+    const score = Math.floor((await serverTime()) + 5_000) * scorePerMs;
+    await redis.zadd(`${base}:delayed`, score, 'j1');
+    await redis.hset(`${base}:jobferry.clock`, 'last', Math.floor((await serverTime()) - hour));
+    expect(await steps.repairQueue('a.poll')).toBe(0);
+    expect(await redis.hkeys(`${base}:jobferry.clock`)).toEqual(['last']);
+    expect(Number(await redis.zscore(`${base}:delayed`, 'j1'))).toBe(score);
+  });
+});
+
 describe('a hold that begins after now', () => {
   it('is due at once', async () => {
     const board = new AccountBoard(redis, prefix);
