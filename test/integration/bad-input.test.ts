@@ -1,6 +1,7 @@
 import { chmod, mkdir, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { CompletionEvent } from '../../src/core/completion-event.ts';
 import { until } from '../helpers/harness.ts';
 import { quickPoll, startKnowhere, urlInput, type KnowhereRig } from '../helpers/knowhere.ts';
 
@@ -130,6 +131,22 @@ describe('bad input', () => {
   it('job data of 5 MB', async () => {
     const [fault] = await refused('parse', { input: { ...urlInput(), dataId: 'x'.repeat(5_000_000) } });
     expect(fault?.message).toMatch(/bytes of JSON/);
+  });
+
+  it.each([
+    [5_000_000, 'results-large', { order: 17 }],
+    // Not even read for where its answer goes.
+    [9_000_000, 'results', null],
+  ])('job data of %i bytes is answered on %s', async (size, queue, metadata) => {
+    const input = { ...urlInput(), dataId: 'x'.repeat(size) };
+    const data = { input, replyTo: 'results-large', metadata: { order: 17 } };
+    const jobId = `large-${size}`;
+    await rig.harness.push('knowhere', 'parse', data, { jobId });
+    const told = await until(async () => {
+      const jobs = await rig.harness.queue(queue).getJobs();
+      return jobs.find((job) => (job.data as CompletionEvent).subject === jobId);
+    });
+    expect((told.data as CompletionEvent).data).toMatchObject({ outcome: 'rejected', metadata });
   });
 
   it('job data nested a hundred thousand deep', async () => {
