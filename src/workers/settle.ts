@@ -36,13 +36,15 @@ export interface Delay {
   line?: string | undefined;
   /** The turn that was taken with the job, if there was one. */
   turn?: Turn | undefined;
+  /** Also where somebody asked for something: a turn at once could not do it either. */
+  isFirm?: true;
 }
 
 /** Gives a job back for a while, with its record, in one write that happens only while the lock is held. */
 export async function delayAgain(
   engine: Engine,
   { worker, job, token, address }: LockedJob,
-  { at, state, line, turn }: Delay,
+  { at, state, line, turn, isFirm }: Delay,
 ): Promise<never> {
   const now = engine.clock.now();
   const delay = clamp(at - now, 0, maxTimerMs);
@@ -62,7 +64,8 @@ export async function delayAgain(
   const open =
     turn?.stage === 'submit' ? { ...turn.openNote(), poll: turn.pollAddress, starts: job.attemptsStarted } : undefined;
   // A cancel or a decision came while this worker held the job. If it was promoted already, its next turn sees it.
-  if ((await engine.store.note(address, line, open)) && delay > 0) await job.promote().catch(() => undefined);
+  const isAskedFor = await engine.store.note(address, line, open);
+  if (isAskedFor && delay > 0 && isFirm !== true) await job.promote().catch(() => undefined);
   throw new DelayedError();
 }
 

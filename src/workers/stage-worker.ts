@@ -270,9 +270,15 @@ export class StageWorker {
       const error = new InvalidSubmissionError(again.faults).toInfo();
       const isOver = state.settled !== undefined || now >= lastAnswerBy(state);
       if (isOver) return { result: await this.#endUnreadable(taken, state, again.reply, error) };
+      if (state.cancelRequestedAt !== undefined) {
+        const message = `canceled by a caller; the vendor was not told, as it could not be processed: ${error.message}`;
+        return {
+          result: await this.#settleWithoutTurn(taken, state, again.reply, 'canceled', { code: 'canceled', message }),
+        };
+      }
       state.lastError = error;
       const at = Math.min(now + 15_000, nextBound(state, now));
-      return this.#delay(job, token, { at, state, line: error.message });
+      return this.#delay(job, token, { at, state, line: error.message, isFirm: true });
     }
     return new Turn({
       engine: this.#engine,

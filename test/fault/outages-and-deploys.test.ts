@@ -1,6 +1,8 @@
+import type { Job } from 'bullmq';
 import { afterEach, describe, expect, it } from 'vitest';
 import * as z from 'zod';
 import type { Config } from '../../src/config/load-config.ts';
+import { SubmissionReader } from '../../src/queues/submission-reader.ts';
 import { startSandbox } from '../../src/vendor-sandbox/index.ts';
 import { Harness, until } from '../helpers/harness.ts';
 import { closedPort, quickPoll, startKnowhere, urlInput, type KnowhereRig } from '../helpers/knowhere.ts';
@@ -114,6 +116,27 @@ describe('a deploy', () => {
     await harness.startWorkers();
     expect((await harness.event('waits', 30_000)).data.outcome).toBe('succeeded');
     expect(vendor.created()).toHaveLength(2);
+  });
+
+  it('without an account ends what its caller cancels, and asks Redis for it no more than before', async () => {
+    const { harness, ...vendor } = await start();
+    const poll = { initialDelayMs: 1_000, maxDelayMs: 1_000, deadlineMs: 120_000 };
+    await harness.push('knowhere', 'parse', pushed('canceled', poll), { jobId: 'canceled' });
+    await until(() => vendor.created().length === 1);
+    await harness.stopWorkers();
+    await harness.startWorkers(undefined, withoutAccounts(harness.config));
+    const job = async (): Promise<Job | undefined> => harness.queue('knowhere.poll').getJob('canceled');
+    await until(async () => /no longer configured/.test((await harness.record('knowhere', 'canceled')) ?? ''));
+    const starts = (await job())?.attemptsStarted ?? 0;
+    const reader = new SubmissionReader(harness.redis, harness.prefix);
+    expect(await reader.cancel('knowhere', 'canceled', Date.now())).toBe('requested');
+    const { data } = await harness.event('canceled');
+    expect(data).toMatchObject({ outcome: 'canceled', error: { code: 'canceled' } });
+    expect(data.error?.message).toMatch(
+      /the vendor was not told, as it could not be processed: .*no longer configured/,
+    );
+    await until(async () => (await job())?.isCompleted());
+    expect((await job())?.attemptsStarted).toBeLessThan(starts + 4);
   });
 });
 
