@@ -160,7 +160,7 @@ function checkEvents(one: Case): void {
   checkOutcome(one, first);
 }
 
-/** Invariant 7: whoever waits for a submission waits until it is settled, and learns how. */
+/** Invariant 7: a parent or a deduplication holds until the submission is settled, and a parent gets its outcome. */
 function checkBonds({ submitted, told, counts, evidence, report }: Case): void {
   const { id, parent, twinOf, pushedAt } = submitted;
   if (twinOf !== undefined) {
@@ -204,7 +204,7 @@ function checkOutcome(one: Case, told: Told): void {
       return;
     case 'canceled':
       if (submitted.cancelRequestedAt === undefined && submitted.removedAt === undefined)
-        report(5, 'canceled by nobody');
+        report(5, 'canceled without a request');
       return;
     case 'rejected':
       if (submitted.load.isRejected !== true) report(5, `rejected without cause${because}`);
@@ -217,8 +217,8 @@ function checkOutcome(one: Case, told: Told): void {
       const lateMs = told.settledAt - (told.submittedAt + deadlineMs);
       counts.maxExpiredLateMs = Math.max(counts.maxExpiredLateMs, lateMs);
       if (lateMs < -toleranceMs) report(5, `expired ${-lateMs} ms before its deadline`);
-      // A vendor that can not be asked at the deadline is asked for as long again, a worker that dies is replaced, and
-      // what is in no list any more is found within a minute.
+      // A vendor that cannot be asked at the deadline is asked for as long again, a worker that dies is replaced, and
+      // a job that is missing from all lists is found within a minute.
       const grantedMs = deadlineMs + takenOverMs + (mayBeStray(one, told) ? strayMs : 0);
       if (lateMs > grantedMs && !wasInterrupted(one)) report(5, `expired ${lateMs} ms after its deadline`);
       return;

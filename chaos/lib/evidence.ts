@@ -27,7 +27,7 @@ export interface Submitted {
   pushedAt: number;
   /** When somebody asked for its end, and was told that it would come. */
   cancelRequestedAt?: number;
-  /** When somebody removed its poll job, or tried to. */
+  /** When a foreign client removed its poll job, or tried to. */
   removedAt?: number;
   /** In a flow: what becomes of its parent when it does not succeed. */
   parent?: ParentRule;

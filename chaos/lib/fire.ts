@@ -284,7 +284,7 @@ class Fire {
     return places;
   }
 
-  /** The submit job that somebody waits for fails where its submission does not succeed. */
+  /** A submit job that a parent or a deduplication waits for fails where its submission does not succeed. */
   #mayFail(id: string): boolean {
     const submitted = this.#producer.submissions.get(id);
     const [told] = this.#told.get(id) ?? [];

@@ -13,7 +13,7 @@ export interface Load {
   resend: ResendSafety;
   /** Knowhere's two steps: a job whose upload link was lost can never be begun. */
   isFile?: boolean;
-  /** The vendor never ends it, or its module can not tell, and the deadline is near: it must end as `expired`. */
+  /** The vendor never ends it, or its module cannot report it, and the deadline is near: it must end as `expired`. */
   deadlineMs?: number;
   /** Nothing is ever sent for it: it must end as `rejected`. */
   isRejected?: boolean;

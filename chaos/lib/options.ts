@@ -240,7 +240,7 @@ export function fireOptions(
 ): FireOptions {
   const options = { control: undefined, out: undefined, ...forms[form], ...changes };
   if (options.redis === 'always') return options;
-  // What is pushed again after Redis lost it is known only where nobody tidied.
+  // A push repeated after a loss is recognised by its completed job, which a clean removes.
   return { ...options, faults: { ...options.faults, clean: 0 } };
 }
 

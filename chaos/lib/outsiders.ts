@@ -88,7 +88,7 @@ export class Outsiders {
         if (job === undefined) continue;
         count += 1;
         await job.updateProgress(random.next() < 0.5 ? 50 : { percent: 50 }).catch(() => undefined);
-        // Of a submission that nobody has taken yet, other data is another request.
+        // Before a worker has taken the job, other data is another request.
         if (queue.endsWith('.submit')) continue;
         const data = { metadata: { id: 's-999999' }, replyTo: 'nowhere' };
         await (job.updateData?.(data) ?? job.update?.(data))?.catch(() => undefined);
@@ -129,7 +129,7 @@ export class Outsiders {
   }
 
   /**
-   * Tidies all queues. An id whose job was cleaned away is as good as new, so nobody repeats a push meanwhile.
+   * Tidies all queues. An id whose job was cleaned away is as good as new, so the producer repeats no push meanwhile.
    * @returns undefined where a repeated push did not come through in time.
    */
   async clean(random: Random): Promise<string | undefined> {

@@ -152,7 +152,7 @@ export class Producer {
       opts: { jobId: id, ...options, ...parentOptions[parent] },
     };
     const report = { name: 'report', queueName: parentQueue, data: { id }, opts: { jobId: parentOf(id) } };
-    // What a transaction was cut off from is known to nobody: like every caller, it makes sure.
+    // A transaction that was cut off may have been applied: it is repeated under the same ids.
     for (;;) {
       try {
         await this.#queues.flows().add({ ...report, children: [child] });

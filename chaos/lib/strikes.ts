@@ -215,7 +215,7 @@ export class Strikes {
     }
   }
 
-  /** By seconds, and it stays so; or by minutes to a day, until somebody sees it. */
+  /** By seconds, for good; or by minutes to a day, and set back some seconds later. */
   async #setClock(worker: WorkerProcess, { a, b }: Draws): Promise<void> {
     const sign = b < 0.5 ? -1 : 1;
     if (a < 0.5) return worker.child.send({ kind: 'clock', ms: sign * (5_000 + a * 70_000) });

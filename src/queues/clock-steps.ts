@@ -29,7 +29,7 @@ export class ClockSteps {
 
   /**
    * Moves what was delayed by the time before the step; what was delayed since keeps its time, unless that lies beyond the step.
-   * @returns by how much the queue's delayed jobs were just moved, ms, to whoever moved the last of them; 0 as a rule.
+   * @returns by how much the queue's delayed jobs were just moved, ms, to the worker that moved the last of them; 0 as a rule.
    */
   async repairQueue(queue: string): Promise<number> {
     const base = `${this.#prefix}:${queue}:`;
@@ -75,7 +75,7 @@ end`;
 const scripts = {
   /**
    * Portions go from the earliest to the latest, and what is moved lands before all that is left: each job is moved once,
-   * whoever goes on, and whenever.
+   * whichever worker goes on, and whenever.
    */
   jobferryStepQueue: {
     numberOfKeys: 1,

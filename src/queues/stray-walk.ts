@@ -30,7 +30,7 @@ interface WalkOptions {
 
 /**
  * The walk over all keys of the database that finds jobs in no list. One walk is for all queues that any worker looks after,
- * and one worker of all makes it: its cost is that of the keys, whoever they belong to.
+ * and one worker of all makes it: its cost is that of all keys in the database.
  */
 export class StrayWalk {
   readonly #redis: RedisConnection & WalkCommands;

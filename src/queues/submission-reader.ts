@@ -39,7 +39,7 @@ export interface SubmissionStatus {
   log: string[];
 }
 
-/** `decided`: somebody else decided otherwise before, and that stands. */
+/** `decided`: another decision was made before, and it stands. */
 export type ResolveResult = 'resolved' | 'decided' | 'not-waiting' | 'unknown';
 
 export type RetryResult =

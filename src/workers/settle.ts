@@ -36,7 +36,7 @@ export interface Delay {
   line?: string | undefined;
   /** The turn that was taken with the job, if there was one. */
   turn?: Turn | undefined;
-  /** Also where somebody asked for something: a turn at once could not do it either. */
+  /** Not cut short by a cancel or a decision: a turn at once could not carry it out either. */
   isFirm?: true;
 }
 

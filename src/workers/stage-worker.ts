@@ -403,7 +403,7 @@ export class StageWorker {
     const record = poll === undefined ? undefined : recordOf(poll);
     if (poll === undefined && (await this.#engine.store.isUnderWay(this.vendorName, state.id)))
       return this.#endRemoved(taken, state);
-    // Told long ago, and not kept any more: somebody ran the job again.
+    // Its event was sent long ago and is not kept any more: the job was run again by hand.
     if (poll === undefined && held)
       throw new UnrecoverableError('the submission is over; how it ended is not kept any more');
     if (poll === undefined || !held) {

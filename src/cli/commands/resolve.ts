@@ -23,7 +23,7 @@ export async function resolve(vendor: string, submissionId: string, flags: Resol
         process.stdout.write(`${submissionId}: goes on; its completion event tells how it ended\n`);
         return exitCodes.ok;
       case 'decided':
-        complain(`${submissionId}: somebody decided otherwise a moment ago, and that stands`);
+        complain(`${submissionId}: another decision was made before, and it stands`);
         return exitCodes.notSucceeded;
       case 'not-waiting':
         complain(`${submissionId} waits for no decision; \`jobferry retry\` starts a settled submission anew`);
