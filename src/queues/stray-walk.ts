@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import type { RedisConnection } from './connection.ts';
@@ -8,9 +9,9 @@ const restPart: Readonly<Record<Doubt, number>> = { none: 1, perhaps: 0.4, sure:
 /** Its rest is so many times as long as a walk took. */
 const restFactor = 50;
 const minRestMs = 30_000;
-/** A worker that dies in a walk holds up the next no longer than this. */
-const heldMs = 120_000;
-const renewMs = 30_000;
+/** A worker that dies in a walk delays the next one by this much, ms. */
+const heldMs = 8_000;
+const renewMs = 2_000;
 /** How long a queue is looked after when no worker has asked for that any more, ms. */
 const tendedForMs = 86_400_000;
 /** What one walk keeps in memory at a time, in job ids, however many there are. */
@@ -37,6 +38,8 @@ export class StrayWalk {
   readonly #prefix: string;
   readonly #limits: typeof usualLimits;
   readonly #turnKey: string;
+  /** The value of the turn's key while this walk is under way. */
+  readonly #token = `under way ${randomUUID()}`;
   readonly #queuesKey: string;
 
   constructor(redis: RedisConnection, prefix: string, limits = usualLimits) {
@@ -55,7 +58,7 @@ export class StrayWalk {
 
   /** @returns whether it is time for a walk, and this caller's turn; then it must be made, with `run`. */
   async take(doubt: Doubt): Promise<boolean> {
-    return (await this.#redis.jobferryTakeWalk(this.#turnKey, heldMs, restPart[doubt])) === 1;
+    return (await this.#redis.jobferryTakeWalk(this.#turnKey, this.#token, heldMs, restPart[doubt])) === 1;
   }
 
   /** Walks, and puts back what was found, so that nothing depends on a later call. */
@@ -63,6 +66,9 @@ export class StrayWalk {
     const startedAt = performance.now();
     const { isStopped = () => false, onRestored = () => undefined } = options;
     const findings = new Findings(this.#limits, isStopped, onRestored);
+    const renewal = setInterval(() => {
+      this.#redis.jobferryRenewWalk(this.#turnKey, this.#token, heldMs).catch(() => undefined);
+    }, renewMs).unref();
     try {
       const marks = new Map<StrayJobs, string>();
       for (const name of await this.#redis.zrange(this.#queuesKey, '0', '-1')) {
@@ -74,16 +80,16 @@ export class StrayWalk {
       // Not before all is in line: until then a pause that was seen is a reason for another worker to walk.
       for (const [strays, mark] of marks) await strays.markHeard(mark);
     } finally {
+      clearInterval(renewal);
       const tookMs = performance.now() - startedAt - findings.waitedMs;
       const restMs = Math.round(Math.max(minRestMs, tookMs * restFactor));
-      await this.#redis.set(this.#turnKey, restMs, 'PX', restMs);
+      await this.#redis.jobferryEndWalk(this.#turnKey, this.#token, restMs);
     }
   }
 
   async #walk(all: readonly StrayJobs[], findings: Findings, isStopped: () => boolean): Promise<void> {
     const redis = this.#redis;
     const queues = new Map(all.map((strays) => [strays.queue, strays]));
-    let renewedAt = performance.now();
     // Of a cluster each node lists its own keys; those of one prefix are all on one of them.
     for (const node of redis instanceof Redis ? [redis] : redis.nodes('master')) {
       const keys: AsyncIterable<string[]> = node.scanStream({
@@ -93,10 +99,6 @@ export class StrayWalk {
       });
       for await (const page of keys) {
         if (isStopped()) return;
-        if (performance.now() - renewedAt > renewMs) {
-          await redis.pexpire(this.#turnKey, heldMs);
-          renewedAt = performance.now();
-        }
         await Promise.all(
           [...this.#sort(page, queues)].map(async ([strays, ids]) => {
             findings.add(strays, await strays.findUnplaced(ids));
@@ -209,14 +211,31 @@ return 1`,
 local held = redis.call('GET', KEYS[1])
 if held then
   local rest = tonumber(held)
-  if not rest or rest - redis.call('PTTL', KEYS[1]) < rest * ARGV[2] then return 0 end
+  if not rest or rest - redis.call('PTTL', KEYS[1]) < rest * ARGV[3] then return 0 end
 end
-redis.call('SET', KEYS[1], 'under way', 'PX', ARGV[1])
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1`,
+  },
+  jobferryRenewWalk: {
+    numberOfKeys: 1,
+    lua: `
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+return 1`,
+  },
+  /** A worker that stood still in its walk may have been replaced. */
+  jobferryEndWalk: {
+    numberOfKeys: 1,
+    lua: `
+local held = redis.call('GET', KEYS[1])
+if held and held ~= ARGV[1] and not tonumber(held) then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[2])
 return 1`,
   },
 };
 
 interface WalkCommands {
   jobferryTend(queues: string, queue: string, tendedForMs: number): Promise<number>;
-  jobferryTakeWalk(turn: string, heldMs: number, restPart: number): Promise<number>;
+  jobferryTakeWalk(turn: string, token: string, heldMs: number, restPart: number): Promise<number>;
+  jobferryRenewWalk(turn: string, token: string, heldMs: number): Promise<number>;
+  jobferryEndWalk(turn: string, token: string, restMs: number): Promise<number>;
 }

@@ -129,8 +129,6 @@ describe('a walk over all keys', () => {
     const other = new StrayWalk(redis, prefix);
     const turn = `${prefix}:jobferry:walk`;
     expect(await walk.take('none')).toBe(true);
-    // However long it takes.
-    await redis.pexpire(turn, 60_000);
     expect(await other.take('sure')).toBe(false);
     await walkOnce();
     expect(await other.take('none')).toBe(false);
@@ -144,6 +142,28 @@ describe('a walk over all keys', () => {
     await redis.pexpire(turn, 26_000);
     expect(await walk.take('sure')).toBe(true);
   });
+
+  it('keeps its turn for as long as it takes, and one whose worker died delays the next by seconds', async () => {
+    const other = new StrayWalk(redis, prefix);
+    await walk.tend('knowhere.submit');
+    await submit.add('parse', {}, { jobId: 'lost' });
+    await redis.del(key('wait'));
+    expect(await walk.take('sure')).toBe(true);
+    const turn = `${prefix}:jobferry:walk`;
+    await redis.pexpire(turn, 3_000);
+    // The second look at what was found comes two seconds after the first, and the turn would be over soon after.
+    const running = walkOnce();
+    await until(async () => (await redis.pttl(turn)) > 4_000);
+    expect(await other.take('sure')).toBe(false);
+    expect(await running).toEqual({ 'knowhere.submit': ['lost'] });
+    await redis.del(turn);
+    expect(await walk.take('sure')).toBe(true);
+    expect(await other.take('sure')).toBe(false);
+    await until(() => other.take('sure'), 12_000);
+    // The first comes back, and takes nothing from the second.
+    await walkOnce();
+    expect(await redis.get(turn)).toMatch(/^under way/);
+  }, 40_000);
 
   it('is for the queues of all workers, and no others', async () => {
     for (const name of ['knowhere.submit', 'fini.poll', 'ours', 'theirs']) {
