@@ -1,22 +1,17 @@
 import { Queue as Queue5 } from 'bullmq5';
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it, type TestContext } from 'vitest';
 import { until } from '../helpers/harness.ts';
 import { quickPoll, startKnowhere, urlInput, type KnowhereRig } from '../helpers/knowhere.ts';
 import { redisUrl } from '../helpers/redis.ts';
 
-let rig: KnowhereRig | undefined;
-let queue: Queue5 | undefined;
-afterEach(async () => {
-  await queue?.close();
-  await rig?.stop();
-});
-
 /** Events put on the queue while an older client has it paused; at the resume all but the first are in no list. */
-async function loseEvents(noticedFirst: boolean): Promise<KnowhereRig['harness']> {
-  rig = await startKnowhere();
+async function loseEvents({ onTestFinished }: TestContext, noticedFirst: boolean): Promise<KnowhereRig['harness']> {
+  const rig = await startKnowhere();
+  onTestFinished(() => rig.stop());
   const { harness } = rig;
   const { hostname, port } = new URL(redisUrl());
-  queue = new Queue5('ours', { connection: { host: hostname, port: Number(port) }, prefix: harness.prefix });
+  const queue = new Queue5('ours', { connection: { host: hostname, port: Number(port) }, prefix: harness.prefix });
+  onTestFinished(() => queue.close());
   const push = (id: string): Promise<unknown> =>
     harness.push('knowhere', 'parse', { input: urlInput(), poll: quickPoll, replyTo: 'ours' }, { jobId: id });
   const base = `${harness.prefix}:ours`;
@@ -43,26 +38,30 @@ async function allTold(harness: KnowhereRig['harness']): Promise<void> {
   expect(new Set(harness.events.map(({ id }) => id)).size).toBe(4);
 }
 
-describe('events that an older client drops from a results queue at its resume', { timeout: 180_000 }, () => {
-  it('are delivered all the same', async () => {
-    await allTold(await loseEvents(true));
-  });
+describe(
+  'events that an older client drops from a results queue at its resume',
+  { timeout: 180_000, concurrent: true },
+  () => {
+    it('are delivered all the same', async (context) => {
+      await allTold(await loseEvents(context, true));
+    });
 
-  it('are delivered when nobody looked at the queue before', async () => {
-    await allTold(await loseEvents(false));
-  });
+    it('are delivered when nobody looked at the queue before', async (context) => {
+      await allTold(await loseEvents(context, false));
+    });
 
-  it('are delivered when the pause was trimmed away before it was seen', async () => {
-    const harness = await loseEvents(true);
-    await loseTheNews(harness);
-    await allTold(harness);
-  });
+    it('are delivered when the pause was trimmed away before it was seen', async (context) => {
+      const harness = await loseEvents(context, true);
+      await loseTheNews(harness);
+      await allTold(harness);
+    });
 
-  it('are delivered by workers that have put none there', async () => {
-    const harness = await loseEvents(true);
-    await harness.stopWorkers();
-    await loseTheNews(harness);
-    await harness.startWorkers();
-    await allTold(harness);
-  });
-});
+    it('are delivered by workers that have put none there', async (context) => {
+      const harness = await loseEvents(context, true);
+      await harness.stopWorkers();
+      await loseTheNews(harness);
+      await harness.startWorkers();
+      await allTold(harness);
+    });
+  },
+);
