@@ -73,10 +73,12 @@ export class RedisClock implements Clock {
       best = { redis, at: askedAt + roundTripMs / 2, roundTripMs };
     }
     if (best === undefined) return;
-    const error = Math.abs(this.#base + best.at - this.#measuredAt - best.redis);
-    // What a slow answer cannot prove wrong stays: time must not wobble with the network.
-    if (this.#isMeasured && error <= best.roundTripMs / 2 + toleranceMs) return;
-    this.#base = best.redis;
+    const error = this.#base + best.at - this.#measuredAt - best.redis;
+    // Redis' time was right at some moment of the round trip. What such an answer cannot prove wrong stays, and what it
+    // proves wrong changes by no more than that: time must not wobble with the network.
+    const doubtMs = best.roundTripMs / 2 + toleranceMs;
+    if (this.#isMeasured && Math.abs(error) <= doubtMs) return;
+    this.#base = best.redis + (this.#isMeasured ? Math.sign(error) * doubtMs : 0);
     this.#measuredAt = best.at;
     this.#isMeasured = true;
   }

@@ -59,6 +59,24 @@ describe('the engine’s clock', () => {
     await clock.measure();
     expect(Math.abs(clock.now() - (await serverTime()))).toBeLessThan(50);
   });
+
+  it('moves by what a slow answer proves, and no further', async () => {
+    let late = 0;
+    const own = { wall: () => Date.now(), monotonic: () => performance.now() + late };
+    const clock = new RedisClock(redis, prefix, own);
+    await clock.measure();
+    // As a first answer that was slow on one way leaves it.
+    late = 20;
+    const commands = redis as Redis & { jobferryTime(key: string): Promise<string[]> };
+    const ask = commands.jobferryTime.bind(commands);
+    commands.jobferryTime = async (key) => {
+      const answer = await ask(key);
+      await new Promise((resolve) => setTimeout(resolve, 400));
+      return answer;
+    };
+    await clock.measure();
+    expect(Math.abs(clock.now() - (await serverTime()))).toBeLessThan(60);
+  });
 });
 
 /** As a Redis whose clock was an hour ahead would have left it. */
