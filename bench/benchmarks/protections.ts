@@ -29,6 +29,7 @@ const single: readonly Variant[] = [
   { name: 'intent', title: 'the intent', without: ['intent'] },
   { name: 'acceptance', title: 'the saved acceptance', without: ['acceptance'] },
   { name: 'fence', title: 'the fence of saves', without: ['fence'] },
+  { name: 'send-lock', title: 'the lock before a submit', without: ['send-lock'] },
   { name: 'hand-over', title: 'the guarded hand-over', without: ['hand-over'] },
   { name: 'outcome', title: 'the saved outcome', without: ['outcome'] },
   // One command carries both, so only together do they leave one out.

@@ -51,7 +51,7 @@ const lines: Readonly<Partial<Record<Protection, Readonly<Record<string, readonl
       /^local _, submit, waits = .*\nif submit == .*\nif waits == .*$/m,
     ],
   },
-  cancel: { jobferryNote: [/^local asked = .*\nreturn \(asked.*$/m] },
+  cancel: { jobferryNote: [/^local asked = .*\nlocal _, _, waits = .*\nreturn \(asked.*$/m] },
   list: { jobferrySave: [/^list\(.*$/m], jobferryBegin: [/^list\(.*$/m] },
 };
 
@@ -114,7 +114,8 @@ function replaceStore(out: ReadonlySet<Protection>): void {
 
 /**
  * What one would write in plain BullMQ: the poll job is added with what it has to know in its data. The record is moved
- * to where the engine looks for it when the job is taken; from the first poll on it is in its place anyway.
+ * to where the engine looks for it when the job is taken; from the first poll on it is in its place anyway, and the request
+ * stays in the data.
  */
 function handOverInOneAdd(): void {
   const waiting = new Map<string, (record: SubmissionState, request: string) => Promise<Job>>();
@@ -140,9 +141,9 @@ function handOverInOneAdd(): void {
   const { hashOf } = taken;
   taken.hashOf = function (job) {
     const hash = hashOf.call(this, job);
-    if (hash[hashFields.record] !== undefined) return hash;
     const { record, request } = JSON.parse(hash['data'] ?? '{}') as { record?: string; request?: string };
-    return record === undefined ? hash : { ...hash, [hashFields.record]: record, [hashFields.request]: request };
+    if (record === undefined) return hash;
+    return { ...hash, [hashFields.record]: hash[hashFields.record] ?? record, [hashFields.request]: request };
   };
 }
 
