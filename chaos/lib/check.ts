@@ -48,7 +48,7 @@ export interface Verdict {
 const toleranceMs = 25;
 /** A write is lost when it came after the last one kept; what the vendor saw may be a little older. */
 const lossMarginMs = 500;
-/** How long a submission may be in nobody's hands, or a look-up of its own may take, at the end of all waiting. */
+/** How long the last look-up may be delayed after all waiting is over: by a worker that died, or by a slow answer, ms. */
 const takenOverMs = 30_000;
 /** How far before an intent the list is asked for. */
 const listedBeforeMs = 600_000;
@@ -250,7 +250,7 @@ function wasInterrupted({ submitted, evidence }: Case): boolean {
   return (evidence.interruptions.get(submitted.id) ?? 0) > 0;
 }
 
-/** `unconfirmed` is honest where the vendor can not be asked, and only where the fate of the submit was really unknown. */
+/** `unconfirmed` is correct only where the vendor cannot be asked and the outcome of the submit was really unknown. */
 function mayBeUnconfirmed(one: Case, told: Told): boolean {
   const { submitted, creates, evidence } = one;
   if (submitted.load.resend !== 'none') return false;

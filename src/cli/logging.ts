@@ -64,7 +64,7 @@ export function createLogger(level: string, output?: DestinationStream): Logger 
 const maxWaitingBytes = 1_048_576;
 
 /**
- * Standard output for log lines. A pipe that nobody reads fills up, and what writes there at once then stands still; here
+ * Standard output for log lines. A pipe without a reader fills up, and a synchronous write to it then blocks; here
  * lines wait in memory up to a bound, and beyond it they are dropped and counted.
  */
 export class LogOutput implements DestinationStream {

@@ -31,6 +31,17 @@ async function serverTime(): Promise<number> {
   return Number(seconds) * 1_000 + Number(microseconds) / 1_000;
 }
 
+/** Redis tells its time at once, and its answer arrives 400 ms later. */
+function answerSlowly(): void {
+  const commands = redis as Redis & { jobferryTime(key: string): Promise<string[]> };
+  const ask = commands.jobferryTime.bind(commands);
+  commands.jobferryTime = async (key) => {
+    const answer = await ask(key);
+    await new Promise((resolve) => setTimeout(resolve, 400));
+    return answer;
+  };
+}
+
 describe('the engine’s clock', () => {
   it('is Redis’ time, runs with elapsed time, and does not follow the own clock', async () => {
     const own = { wallOffset: 0, wall: () => Date.now() + own.wallOffset, monotonic: () => performance.now() };
@@ -49,13 +60,7 @@ describe('the engine’s clock', () => {
   it('keeps its time when an answer is too slow to prove it wrong', async () => {
     const clock = new RedisClock(redis, prefix);
     await clock.measure();
-    const commands = redis as Redis & { jobferryTime(key: string): Promise<string[]> };
-    const ask = commands.jobferryTime.bind(commands);
-    commands.jobferryTime = async (key) => {
-      const answer = await ask(key);
-      await new Promise((resolve) => setTimeout(resolve, 400));
-      return answer;
-    };
+    answerSlowly();
     await clock.measure();
     expect(Math.abs(clock.now() - (await serverTime()))).toBeLessThan(50);
   });
@@ -67,13 +72,7 @@ describe('the engine’s clock', () => {
     await clock.measure();
     // As a first answer that was slow on one way leaves it.
     late = 20;
-    const commands = redis as Redis & { jobferryTime(key: string): Promise<string[]> };
-    const ask = commands.jobferryTime.bind(commands);
-    commands.jobferryTime = async (key) => {
-      const answer = await ask(key);
-      await new Promise((resolve) => setTimeout(resolve, 400));
-      return answer;
-    };
+    answerSlowly();
     await clock.measure();
     expect(Math.abs(clock.now() - (await serverTime()))).toBeLessThan(60);
   });
