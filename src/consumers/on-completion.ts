@@ -45,7 +45,7 @@ export async function onCompletion(
   const worker = new Worker(
     options.queue ?? defaultResultQueue,
     async (job: Job) => {
-      await dispatch(handler, completionEvent.parse(job.data));
+      await dispatch(handler, readEvent(job.data));
     },
     { connection, prefix, concurrency: options.concurrency ?? 10 },
   );
@@ -58,6 +58,14 @@ export async function onCompletion(
       connection.disconnect();
     },
   };
+}
+
+/** @throws ZodError for data that is not a completion event. */
+function readEvent(data: unknown): CompletionEvent {
+  const event = completionEvent.parse(data);
+  // As the caller gave it: a schema's copy would leave keys out, such as `__proto__`.
+  event.data.metadata = (data as CompletionEvent).data.metadata;
+  return event;
 }
 
 async function dispatch(handler: CompletionHandler, event: CompletionEvent): Promise<void> {

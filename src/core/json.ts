@@ -6,30 +6,35 @@ const hostileKeys: ReadonlySet<string> = new Set(['__proto__', 'constructor', 'p
 
 /**
  * Walks foreign JSON without recursion and reports what could hurt code that copies or merges it later.
- * @param limits - `maxDepth` levels of nesting, `maxNodes` values in all.
+ * @param limits - `maxDepth` levels of nesting, `maxNodes` values in all; `anyKeysIn`: a top-level field that is only
+ * passed on, never merged, so that its keys may have any name.
  * @returns one sentence per kind of fault with its path; empty when the value is harmless.
  */
-export function findHostileJson(value: unknown, limits = { maxDepth: 64, maxNodes: 200_000 }): Fault[] {
+export function findHostileJson(
+  value: unknown,
+  { maxDepth = 64, maxNodes = 200_000, anyKeysIn }: { maxDepth?: number; maxNodes?: number; anyKeysIn?: string } = {},
+): Fault[] {
   const faults: Fault[] = [];
-  const stack: { value: unknown; path: string; depth: number }[] = [{ value, path: '', depth: 0 }];
+  const stack: { value: unknown; path: string; depth: number; anyKeys?: boolean }[] = [{ value, path: '', depth: 0 }];
   let nodes = 0;
   for (let item = stack.pop(); item !== undefined; item = stack.pop()) {
     if (typeof item.value !== 'object' || item.value === null) continue;
-    if (item.depth >= limits.maxDepth) {
-      faults.push({ path: item.path, message: `nested deeper than ${limits.maxDepth} levels` });
+    if (item.depth >= maxDepth) {
+      faults.push({ path: item.path, message: `nested deeper than ${maxDepth} levels` });
       return faults;
     }
     for (const key of Object.keys(item.value)) {
-      if (++nodes > limits.maxNodes) {
-        faults.push({ path: item.path, message: `more than ${limits.maxNodes} values` });
+      if (++nodes > maxNodes) {
+        faults.push({ path: item.path, message: `more than ${maxNodes} values` });
         return faults;
       }
       const path = Array.isArray(item.value) ? `${item.path}[${key}]` : item.path === '' ? key : `${item.path}.${key}`;
-      if (!Array.isArray(item.value) && hostileKeys.has(key)) {
+      const anyKeys = item.anyKeys === true || (item.depth === 0 && key === anyKeysIn);
+      if (!anyKeys && !Array.isArray(item.value) && hostileKeys.has(key)) {
         faults.push({ path, message: `the key ${JSON.stringify(key)} is not accepted` });
         continue;
       }
-      stack.push({ value: (item.value as Record<string, unknown>)[key], path, depth: item.depth + 1 });
+      stack.push({ value: (item.value as Record<string, unknown>)[key], path, depth: item.depth + 1, anyKeys });
     }
   }
   return faults;

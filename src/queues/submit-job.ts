@@ -111,7 +111,7 @@ export function parseSubmitJob(data: unknown, vendors: readonly string[]): Parse
       salvaged: salvage({}, vendors),
     };
   }
-  faults.push(...findHostileJson(data));
+  faults.push(...findHostileJson(data, { anyKeysIn: 'metadata' }));
   if (faults.length === 0) {
     const bytes = Buffer.byteLength(JSON.stringify(data));
     if (bytes > maxJobDataBytes)
@@ -127,11 +127,18 @@ export function parseSubmitJob(data: unknown, vendors: readonly string[]): Parse
     faults.push({ path: 'replyTo', message: `${JSON.stringify(replyTo)} is a queue that carries submissions` });
   }
   if (!parsed.success || faults.length > 0) return { ok: false, faults, salvaged: salvage(data, vendors) };
-  const { input, account, poll, metadata } = parsed.data;
+  const { input, account, poll } = parsed.data;
   return {
     ok: true,
-    job: { input, account, poll: poll ?? {}, replyTo: parsed.data.replyTo, metadata: metadata ?? null },
+    job: { input, account, poll: poll ?? {}, replyTo: parsed.data.replyTo, metadata: metadataOf(data) },
   };
+}
+
+/** The metadata as it was given: a schema's copy would leave keys out, such as `__proto__`. */
+function metadataOf(data: object): JsonObject | null {
+  const { metadata } = data as { metadata?: JsonObject | [] };
+  if (metadata === undefined) return null;
+  return Array.isArray(metadata) ? {} : metadata;
 }
 
 /** Where the event of a submission goes and what it echoes, read without judging the rest. */
@@ -139,12 +146,13 @@ export function salvage(data: unknown, vendors: readonly string[]): SalvagedJob 
   const given = (typeof data === 'object' && data !== null ? data : {}) as Record<string, unknown>;
   const replyTo = submitJobData.shape.replyTo.safeParse(given['replyTo']);
   const account = submitJobData.shape.account.safeParse(given['account']);
-  const harmless = findHostileJson(given['metadata']).length === 0;
-  const metadata = harmless ? parseForeign(submitJobData.shape.metadata, given['metadata']) : undefined;
+  const { metadata } = given;
+  const isBounded = findHostileJson({ metadata }, { anyKeysIn: 'metadata' }).length === 0;
+  const fits = isBounded && parseForeign(submitJobData.shape.metadata, metadata).success;
   return {
     account: account.success ? account.data : 'default',
     replyTo: replyTo.success && !isStageQueue(replyTo.data, vendors) ? replyTo.data : defaultResultQueue,
-    metadata: metadata?.success === true ? (metadata.data ?? null) : null,
+    metadata: fits ? metadataOf(given) : null,
   };
 }
 

@@ -1,3 +1,4 @@
+import { isEventTime } from '../core/event-time.ts';
 import type { Json, JsonObject } from '../core/json.ts';
 import {
   vendorJobStatuses,
@@ -24,9 +25,6 @@ const maxIdLength = 8_192;
 const maxValueSize = 1_048_576;
 const maxReplySize = 33_554_432;
 const maxDepth = 64;
-/** The years that a timestamp of an event can have. */
-const earliestMs = -62_135_596_800_000;
-const latestMs = 253_402_300_799_999;
 const outcomes: readonly VendorJobOutcome[] = ['succeeded', 'failed', 'canceled', 'lost'];
 
 /**
@@ -246,7 +244,7 @@ export class ModuleReader {
 
   #time(value: unknown, path: string): number {
     const at = this.#number(value, path);
-    return at >= earliestMs && at <= latestMs ? at : this.#fail(path, 'a time of the years 1 to 9999, epoch ms', value);
+    return isEventTime(at) ? at : this.#fail(path, 'a time of the years 1 to 9999, epoch ms', value);
   }
 
   #oneOf<T extends string>(value: unknown, known: readonly T[], path: string): T {

@@ -1,9 +1,12 @@
 import { chmod, mkdir, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { onCompletion } from '../../src/consumers/on-completion.ts';
 import type { CompletionEvent } from '../../src/core/completion-event.ts';
+import type { JsonObject } from '../../src/core/json.ts';
 import { until } from '../helpers/harness.ts';
 import { quickPoll, startKnowhere, urlInput, type KnowhereRig } from '../helpers/knowhere.ts';
+import { redisUrl } from '../helpers/redis.ts';
 
 interface Faults {
   faults: { path: string; message: string }[];
@@ -159,9 +162,28 @@ describe('bad input', () => {
 
   it('hostile keys', async () => {
     const data: unknown = JSON.parse(
-      '{"input":{"sourceType":"url","sourceUrl":"https://example.com/a.pdf"},"metadata":{"__proto__":{"x":1}}}',
+      '{"input":{"sourceType":"url","sourceUrl":"https://example.com/a.pdf","__proto__":{"x":1}}}',
     );
-    expect(paths(await refused('parse', data))).toEqual(['metadata.__proto__']);
+    expect(paths(await refused('parse', data))).toEqual(['input.__proto__']);
+    expect(({} as { x?: number }).x).toBeUndefined();
+  });
+
+  it('metadata with keys of any name is echoed as it is, and taken by a consumer as it is', async () => {
+    const metadata = JSON.parse(
+      '{"constructor":"x","a":{"prototype":{"constructor":1}},"__proto__":{"x":1}}',
+    ) as JsonObject;
+    const taken: CompletionEvent[] = [];
+    const consumer = await onCompletion((event) => void taken.push(event), {
+      redisUrl: redisUrl(),
+      prefix: rig.harness.prefix,
+      queue: 'results-odd',
+    });
+    const data = { input: urlInput(), poll: quickPoll, replyTo: 'results-odd', metadata };
+    await rig.harness.push('knowhere', 'parse', data, { jobId: 'odd-keys' });
+    const [event] = await until(() => (taken.length > 0 ? taken : undefined));
+    await consumer.close();
+    expect(event?.data.outcome).toBe('succeeded');
+    expect(JSON.stringify(event?.data.metadata)).toBe(JSON.stringify(metadata));
     expect(({} as { x?: number }).x).toBeUndefined();
   });
 
