@@ -109,14 +109,24 @@ export interface VendorErrorOptions {
   cause?: unknown;
 }
 
+export interface VendorRejectedOptions extends VendorErrorOptions {
+  /**
+   * Of a look-up: the vendor documents this refusal as one of the vendor job that was asked for. Without it a refused
+   * look-up counts as that only while other look-ups of the account are answered.
+   */
+  isAboutVendorJob?: boolean;
+}
+
 /** The vendor answered that it will not do this. It took nothing in, and asking again would not help. */
 export class VendorRejectedError extends JobferryError {
   override readonly name = 'VendorRejectedError';
   readonly httpStatus: number | undefined;
+  readonly isAboutVendorJob: boolean;
 
-  constructor(message: string, options: VendorErrorOptions = {}) {
+  constructor(message: string, options: VendorRejectedOptions = {}) {
     super(options.code ?? 'vendor_rejected', message, options);
     this.httpStatus = options.httpStatus;
+    this.isAboutVendorJob = options.isAboutVendorJob === true;
   }
 }
 

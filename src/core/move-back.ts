@@ -29,7 +29,7 @@ export function moveBack(state: SubmissionState, now: number): SubmissionState {
     ...past.map((field) => state[field]),
     state.reconciliation?.since,
     state.refused?.at,
-    ...state.jobs.map((job) => job.missingSince),
+    ...state.jobs.flatMap((job) => [job.missingSince, job.refused?.since]),
   ];
   const step = Math.max(...been.map((at) => (at ?? 0) - now));
   if (step <= toleranceMs) return state;
@@ -46,8 +46,10 @@ export function moveBack(state: SubmissionState, now: number): SubmissionState {
     const { at, first } = state.refused;
     moved.refused = { at: at - step, first: { ...first, sentAt: first.sentAt - step, at: first.at - step } };
   }
-  moved.jobs = state.jobs.map((job) =>
-    job.missingSince === undefined ? job : { ...job, missingSince: job.missingSince - step },
-  );
+  moved.jobs = state.jobs.map((job) => ({
+    ...job,
+    ...(job.missingSince === undefined ? {} : { missingSince: job.missingSince - step }),
+    ...(job.refused === undefined ? {} : { refused: { ...job.refused, since: job.refused.since - step } }),
+  }));
   return moved;
 }

@@ -68,6 +68,8 @@ export interface VendorJob {
   progress?: { done: number; total: number };
   /** Since when look-ups do not find it, epoch ms; gone again when it is found. */
   missingSince?: number;
+  /** The vendor refuses to tell how it stands: since when, epoch ms, and why; gone again when it tells. */
+  refused?: { since: number; error: ErrorInfo };
   /** Small facts that the adapter keeps with the job, such as what it looked like before. */
   extra?: JsonObject;
 }

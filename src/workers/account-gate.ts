@@ -220,6 +220,11 @@ export class AccountGate {
     return now + floorHint(Math.max(throttled, held), this.#clock.random());
   }
 
+  /** When the vendor last answered a request of this scope as it should, as far as this worker knows; epoch ms. */
+  passedAt(scope: Scope): number | undefined {
+    return this.#latestPass(scope)?.at;
+  }
+
   /** Heeds what an answer's headers say: an empty budget is waited for before the vendor has to refuse. */
   async onLimits(report: LimitReport): Promise<void> {
     if (report.remaining > 0 || report.resetMs <= 0) return;

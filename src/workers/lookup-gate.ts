@@ -1,5 +1,11 @@
 import { isDeepStrictEqual } from 'node:util';
-import { JobferryError, StepTimeoutError, VendorRejectedError, VendorUnavailableError } from '../core/errors.ts';
+import {
+  AccountHeldError,
+  JobferryError,
+  StepTimeoutError,
+  VendorRejectedError,
+  VendorUnavailableError,
+} from '../core/errors.ts';
 import { copyJson } from '../core/json.ts';
 import { toSafeErrorInfo } from '../core/safe-error.ts';
 import type { ErrorInfo } from '../core/submission.ts';
@@ -13,6 +19,8 @@ export type Look =
   | { kind: 'report'; report: VendorReport }
   /** The vendor answered and did not mention it, or says that it does not know it. */
   | { kind: 'missing'; message: string }
+  /** The vendor refuses to tell how it stands; `passedAt` is when it last answered another look-up of the account. */
+  | { kind: 'refused'; error: VendorRejectedError; passedAt: number | undefined }
   | { kind: 'failed'; error: unknown }
   /** Nothing was asked: the account is throttled or held, or Redis failed. */
   | { kind: 'not-admitted'; until: number; why: ErrorInfo; /** By the vendor's own hint. */ forbiddenByHint?: true };
@@ -286,8 +294,13 @@ export class LookupGate<Account> {
         if (error instanceof StepTimeoutError) for (const job of jobs) this.#quarantine(job.id);
       }
       const error = answer.kind === 'failed' ? answer.error : undefined;
-      if (error === undefined || saysOfVendor(error)) await this.#gate.settle(admission, error);
-      else await this.#gate.abandon(admission);
+      if (error !== undefined && !saysOfVendor(error)) {
+        await this.#gate.abandon(admission);
+        return answer;
+      }
+      const { isOwnFault } = await this.#gate.settle(admission, error);
+      if (isOwnFault && error instanceof AccountHeldError && error.reason === 'forbidden')
+        return { kind: 'failed', error: ofOneVendorJob(error) };
       return answer;
     } catch (error) {
       // Redis, not the vendor: nothing was asked.
@@ -301,7 +314,7 @@ export class LookupGate<Account> {
   #blame(job: LookupJob, error: VendorRejectedError, tell: Tell): void {
     if (!isUnknown(error)) {
       if (this.#hasBatches) this.#quarantine(job.id);
-      tell(job, { kind: 'failed', error });
+      tell(job, { kind: 'refused', error, passedAt: this.#gate.passedAt('status') });
       return;
     }
     if (this.#hasBatches) this.#quarantine(job.id, { askAgainAt: this.#now() + askAgainMs, message: error.message });
@@ -362,6 +375,15 @@ function groupById(waiting: readonly Waiting[]): Map<string, Waiting[]> {
 function halves(jobs: readonly LookupJob[]): [LookupJob[], LookupJob[]] {
   const middle = Math.ceil(jobs.length / 2);
   return [jobs.slice(0, middle), jobs.slice(middle)];
+}
+
+/** A right that is lacking while others of the account pass is lacking for the vendor job that was asked for. */
+function ofOneVendorJob({ message, httpStatus, vendorCode, details }: AccountHeldError): VendorRejectedError {
+  return new VendorRejectedError(message, {
+    code: vendorCode ?? 'vendor_forbidden',
+    ...(httpStatus === undefined ? {} : { httpStatus }),
+    ...(details === undefined ? {} : { details }),
+  });
 }
 
 /** The vendor says that it does not know a job. */

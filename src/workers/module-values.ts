@@ -177,7 +177,13 @@ export class ModuleReader {
       ...this.#optional('completedAt', wire['completedAt'], path, (time, at) => this.#time(time, at)),
       ...this.#optional('progress', wire['progress'], path, (progress, at) => this.#progress(progress, at)),
       ...this.#optional('missingSince', wire['missingSince'], path, (time, at) => this.#number(time, at)),
+      ...this.#optional('refused', wire['refused'], path, (refused, at) => this.#refused(refused, at)),
     };
+  }
+
+  #refused(value: unknown, path: string): NonNullable<VendorJob['refused']> {
+    const { since, error } = this.#object(value, path);
+    return { since: this.#number(since, `${path}.since`), error: this.#error(error, `${path}.error`) };
   }
 
   #error(value: unknown, path: string): ErrorInfo {

@@ -75,9 +75,21 @@ export async function pollStep(turn: Turn): Promise<Move | undefined> {
   function applyLooks({ logger }: Turn, found: readonly (readonly [VendorJob, Look])[]): unknown {
     let failure: unknown;
     const graceMs = request.operation.graceMs ?? defaultGraceMs;
+    const isAnswering = found.some(([, look]) => look.kind === 'report');
     for (const [job, look] of found) {
       if (look.kind === 'report') applyReport(job, look.report);
-      else if (look.kind === 'missing') {
+      else if (look.kind === 'refused') {
+        failure ??= look.error;
+        const error = toSafeErrorInfo(look.error);
+        const { since } = (job.refused = { since: job.refused?.since ?? now, error });
+        // A vendor that refuses every look-up is at fault itself, and may tell later.
+        const isItsOwn = look.error.isAboutVendorJob || isAnswering || (look.passedAt ?? 0) >= since;
+        if (!isItsOwn || now - since < graceMs) continue;
+        job.outcome = 'failed';
+        job.error = error;
+        delete job.refused;
+        logger.warn({ vendorJobId: job.id, errorCode: error.code }, 'the vendor refuses to tell of a vendor job');
+      } else if (look.kind === 'missing') {
         job.missingSince ??= now;
         // One answer without it proves little: vendors show new jobs late and forget them on a fault.
         if (now - job.missingSince >= graceMs) {
@@ -115,6 +127,7 @@ function judge(look: Look): LastLook {
     case 'report':
     case 'missing':
       return 'answered';
+    case 'refused':
     case 'failed':
       return judgeLastLook(look.error);
     case 'not-admitted':
@@ -131,6 +144,7 @@ function combine(looks: readonly LastLook[]): LastLook {
 /** Notes a report on a vendor job. A terminal status is kept for good. */
 function applyReport(job: VendorJob, report: VendorReport): void {
   delete job.missingSince;
+  delete job.refused;
   job.status = report.status;
   // Kept only where it says more: a record waits in Redis as long as its vendor works.
   if (report.vendorStatus === undefined || report.vendorStatus === report.status) delete job.vendorStatus;
@@ -197,11 +211,15 @@ function nextLook(
     }
     turn.logger.warn({ errorCode: info.code, error: info.message, polls: state.polls }, 'look-up failed');
   }
-  const missingSince = state.jobs.filter((job) => !isOver(job)).flatMap((job) => job.missingSince ?? []);
-  if (missingSince.length > 0 && hintMs === undefined) {
+  const open = state.jobs.filter((job) => !isOver(job));
+  const missingSince = open.flatMap((job) => job.missingSince ?? []);
+  if (hintMs === undefined) {
     // The end of a grace period is a time worth looking at.
-    const graceEnds = Math.min(...missingSince) + (request.operation.graceMs ?? defaultGraceMs);
-    at = Math.max(now + 250, Math.min(at, graceEnds));
+    const graceMs = request.operation.graceMs ?? defaultGraceMs;
+    const graceEnds = [...missingSince, ...open.flatMap((job) => job.refused?.since ?? [])]
+      .map((since) => since + graceMs)
+      .filter((end) => end > now);
+    at = Math.max(Math.min(at, now + 250), Math.min(at, ...graceEnds));
   }
   const due = describeDuration(at - now);
   const because = hintMs === undefined ? '' : ' (asked by the vendor)';
@@ -238,6 +256,9 @@ function longestHint(asked: readonly (readonly [VendorJob, Look])[], failure: un
 
 async function expire(turn: Turn, last: LastLook): Promise<Move> {
   const { state } = turn;
+  for (const job of state.jobs) {
+    if (!isOver(job) && job.refused !== undefined) job.error = job.refused.error;
+  }
   const cause = state.lastError;
   const why = {
     answered: '',

@@ -162,7 +162,7 @@ export class Turn {
       ...kept
     } = this.state;
     // What adapters keep with vendor jobs is for further steps, of which there are none, and can be an upload link.
-    const jobs = kept.jobs.map(({ extra: _x, ...job }) => job);
+    const jobs = kept.jobs.map(({ extra: _x, refused: _o, ...job }) => job);
     this.state = { ...kept, jobs, phase: 'settled', settled: { outcome, error, at: this.now() } };
     const because = error === null ? '' : `: ${error.code}: ${error.message}`;
     const saved = await this.#save(`${outcome} at ${this.elapsed()}${because}`, { handedOver: this.pollAddress });

@@ -7,7 +7,8 @@ import { LookupGate, type Look } from '../../src/workers/lookup-gate.ts';
 
 const open = {
   admit: async () => ({ admitted: true, scope: 'status' }),
-  settle: async () => undefined,
+  settle: async () => ({ isOwnFault: false }),
+  passedAt: () => undefined,
   abandon: async () => undefined,
 } as unknown as AccountGate;
 
@@ -254,7 +255,7 @@ describe('a batch of look-ups', () => {
     const malformed = () => new VendorRejectedError('malformed', { httpStatus: 400 });
     const { requests, ask } = rig(unlucky(['job-8'], malformed));
     const looks = await ask(ids(100));
-    for (const [id, look] of looks) expect(look.kind).toBe(id === 'job-8' ? 'failed' : 'report');
+    for (const [id, look] of looks) expect(look.kind).toBe(id === 'job-8' ? 'refused' : 'report');
     expect(requests.length - 1).toBeLessThanOrEqual(16);
   });
 

@@ -49,7 +49,7 @@ export function classify(reply: ErrorReply): Error | undefined {
   if (reply.status === 499) return new VendorUnavailableError(said, { httpStatus: 499, taken: 'maybe' });
   if (reply.status === 403 && isLookup) {
     // Somebody else's job: a fault of this one id, not of the key.
-    return new VendorRejectedError(said, options);
+    return new VendorRejectedError(said, { ...options, isAboutVendorJob: true });
   }
   if (reply.status === 403) return new AccountHeldError('forbidden', said, options);
   if (reply.status === 402) return new AccountHeldError('quota', said, options);
