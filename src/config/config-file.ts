@@ -73,7 +73,9 @@ export const configFile = z.strictObject({
         .min(0)
         .max(3_600_000)
         .default(35_000)
-        .describe('How long a submit of a worker that died may still reach the vendor, ms.'),
+        .describe(
+          'How long a submit of a worker that died may still reach the vendor, ms; as many times longer as the vendor may take to answer it, beyond 30 s.',
+        ),
       minAbsentLooks: z.number().int().min(1).max(50).default(4).describe('Look-ups that must have found it absent.'),
     })
     .prefault({}),

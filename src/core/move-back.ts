@@ -39,8 +39,9 @@ export function moveBack(state: SubmissionState, now: number): SubmissionState {
     if (typeof at === 'number') moved[field] = at - step;
   }
   if (state.reconciliation !== undefined) {
-    const { since, landsUntil } = state.reconciliation;
+    const { since, landsUntil, notBefore } = state.reconciliation;
     moved.reconciliation = { ...state.reconciliation, since: since - step, landsUntil: landsUntil - step };
+    if (notBefore !== undefined) moved.reconciliation.notBefore = notBefore - step;
   }
   if (state.refused !== undefined) {
     const { at, first } = state.refused;

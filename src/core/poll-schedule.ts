@@ -57,8 +57,11 @@ export function backoffMs(failures: number, random: number, options = { baseMs: 
   return Math.round(ceiling * (0.5 + random / 2));
 }
 
+/** No hint is believed beyond this, ms. */
+export const longestHintMs = 3_600_000;
+
 /** A vendor's hint made safe: finite, not negative, at most `maxMs`; jitter only lengthens it. */
-export function floorHint(hintMs: number, random: number, maxMs = 3_600_000): number {
+export function floorHint(hintMs: number, random: number, maxMs = longestHintMs): number {
   const safe = clamp(hintMs, 0, maxMs);
   return Math.ceil(safe + random * Math.min(safe * 0.1 + 100, 5_000));
 }

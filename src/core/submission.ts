@@ -111,6 +111,8 @@ export interface Reconciliation {
   landsUntil: number;
   /** Look-ups that answered, and did not find it. */
   absent: number;
+  /** The vendor asked for no other submit before this, epoch ms. */
+  notBefore?: number;
 }
 
 /**

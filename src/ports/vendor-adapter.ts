@@ -127,7 +127,8 @@ export interface VendorHttp {
 
 /** The same way, by the budget that requests draw on: what a refusal says of limits is about that budget. */
 export interface ScopedHttp {
-  forScope(scope: Scope): VendorHttp;
+  /** @param timeoutMs - for requests that name no time of their own; 30 s when left out. */
+  forScope(scope: Scope, timeoutMs?: number): VendorHttp;
 }
 
 /** Where bytes come from and go to. All of it bounded; links are followed only where they may lead. */
@@ -275,6 +276,11 @@ export interface Operation<Account = any, Input = any> {
   readonly poll?: Partial<PollOptions>;
   /** How long a vendor job may be unknown to the vendor before it counts as lost, ms. */
   readonly graceMs?: number;
+  /**
+   * How long the vendor may take to answer a submit, ms; 30 s when left out. Worth more where its answer is the only way to
+   * the id: what takes longer is of unknown fate. Another worker waits as much longer for a submit whose worker died.
+   */
+  readonly submitTimeoutMs?: number;
   /**
    * How long one submit may be under way, ms, given what `preflight` saw: an upload takes as long as its file is large.
    * Until then a submit that nobody answered for may still arrive. The engine's own bound when left out.

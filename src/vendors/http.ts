@@ -15,6 +15,7 @@ import { clip } from '../core/json.ts';
 import { ModuleFault } from '../core/module-fault.ts';
 import { clamp } from '../core/poll-schedule.ts';
 import { formsOf, redactText, withoutForms } from '../core/redact.ts';
+import { requestTimeoutMs } from '../core/request-time.ts';
 import type {
   Credential,
   ErrorReply,
@@ -29,8 +30,6 @@ import type {
 } from '../ports/vendor-adapter.ts';
 import { OutgoingRequest } from './outgoing-request.ts';
 
-/** How long one vendor request may take, ms, unless it says otherwise. */
-export const defaultTimeoutMs = 30_000;
 const defaultMaxBytes = 8 * 1024 * 1024;
 const renewBeforeMs = 60_000;
 /**
@@ -75,8 +74,8 @@ export class HttpClient<Account> implements VendorHttp, ScopedHttp {
     this.#options = options;
   }
 
-  forScope(scope: Scope): VendorHttp {
-    return { request: (request) => this.#request(request, scope) };
+  forScope(scope: Scope, timeoutMs = requestTimeoutMs): VendorHttp {
+    return { request: (request) => this.#request({ timeoutMs, ...request }, scope) };
   }
 
   async request<Reply>(request: HttpRequest<Reply>): Promise<HttpReply<Reply>> {
@@ -94,7 +93,7 @@ export class HttpClient<Account> implements VendorHttp, ScopedHttp {
   }
 
   async #requestSigned<Reply>(request: HttpRequest<Reply>, scope: Scope | undefined): Promise<HttpReply<Reply>> {
-    const budget = new TimeBudget(request.timeoutMs ?? defaultTimeoutMs);
+    const budget = new TimeBudget(request.timeoutMs ?? requestTimeoutMs);
     if (request.anonymous === true) return this.#send(request, undefined, scope, budget);
     const slot = this.#slot(request.realm);
     if (this.#needsCredential(slot)) await this.#renewInTime(slot, slot.generation, request, budget);

@@ -3,7 +3,7 @@ import { hostname } from 'node:os';
 import { AccountHeldError, originOf, VendorThrottledError, VendorUnavailableError } from '../core/errors.ts';
 import { describeDuration } from '../core/describe.ts';
 import { redactText } from '../core/redact.ts';
-import { backoffMs, floorHint } from '../core/poll-schedule.ts';
+import { backoffMs, clamp, floorHint, longestHintMs } from '../core/poll-schedule.ts';
 import type { ErrorInfo, Refusals } from '../core/submission.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Logger } from '../ports/logger.ts';
@@ -81,8 +81,8 @@ const maxRefusals = 10_000;
 /** Redis' time as workers measure it differs by less, ms. */
 const stepMs = 1_000;
 const workerName = `${hostname()}/${process.pid}`;
-/** No hint is believed beyond this, ms. */
-const longestHintMs = 3_600_000;
+/** A busy vendor that answers one submit with 503 keeps all others waiting for no longer than this, ms. */
+const longestQuietMs = 60_000;
 const unthrottled = Number.POSITIVE_INFINITY;
 
 /**
@@ -272,8 +272,13 @@ export class AccountGate {
   }
 
   async #throttle(scope: Scope, waitMs: number, error: Error): Promise<void> {
-    const now = this.#now();
     this.#window[scope] = 1;
+    await this.#quiet(scope, waitMs, error);
+  }
+
+  /** No request of the scope until then. */
+  async #quiet(scope: Scope, waitMs: number, error: Error): Promise<void> {
+    const now = this.#now();
     const until = now + Math.min(waitMs, longestHintMs);
     if (until <= (this.#state.throttledUntil[scope] ?? 0)) return;
     this.#state.throttledUntil[scope] = until;
@@ -393,6 +398,9 @@ export class AccountGate {
 
   async #onUnavailable(scope: Scope, { probe, asker }: UnderWay, error: VendorUnavailableError): Promise<void> {
     this.#failuresInARow[scope] += 1;
+    const quietMs = clamp(error.retryAfterMs ?? 0, 0, longestQuietMs);
+    // A vendor that names a time has no use for other creates before it; a look-up waits for its own.
+    if (scope === 'submit' && quietMs > 0) await this.#quiet(scope, quietMs, error);
     const { account, [scope]: own } = this.#state.holds;
     // Whether the key, the right or the credit is there by now is as unknown as before.
     if (account !== undefined) await this.#hold('account', account.reason, account.message, account);

@@ -2,6 +2,7 @@ import * as z from 'zod';
 import { StepTimeoutError, toErrorInfo, VendorUnavailableError } from '../core/errors.ts';
 import { copyJson } from '../core/json.ts';
 import { redactText } from '../core/redact.ts';
+import { requestTimeoutMs } from '../core/request-time.ts';
 import type { Logger } from '../ports/logger.ts';
 import type {
   HttpOptions,
@@ -68,6 +69,7 @@ function checkedOperation(guarded: Guarded, operation: Operation): Operation {
           resend: (input, account) =>
             readerOf('resend').safety((operation.resend as (...given: unknown[]) => unknown)(input, account)),
         }),
+    submitTimeoutMs: readLimit(operation.submitTimeoutMs, requestTimeoutMs),
     ...(operation.inFlightMs === undefined
       ? {}
       : { inFlightMs: (snapshot) => readerOf('inFlightMs').wait(operation.inFlightMs?.(copyJson(snapshot))) }),

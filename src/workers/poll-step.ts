@@ -2,7 +2,7 @@ import { describeSpan, lastAnswerBy, nextBound } from '../core/deadline.ts';
 import { decideOnLookup, judgeLastLook, type LastLook } from '../core/decide.ts';
 import { describeDuration, describeState } from '../core/describe.ts';
 import { AccountHeldError, StepFailedError, VendorThrottledError, VendorUnavailableError } from '../core/errors.ts';
-import { backoffMs, clamp, floorHint, nextPollAt } from '../core/poll-schedule.ts';
+import { backoffMs, clamp, floorHint, longestHintMs, nextPollAt } from '../core/poll-schedule.ts';
 import { redactText } from '../core/redact.ts';
 import { toSafeErrorInfo, toSafeInfo } from '../core/safe-error.ts';
 import { enter } from '../core/state-machine.ts';
@@ -192,7 +192,7 @@ function nextLook(
     hintMs,
     random: turn.random(),
   });
-  if (hintMs !== undefined) state.notBefore = now + Math.ceil(clamp(hintMs, 0, 3_600_000));
+  if (hintMs !== undefined) state.notBefore = now + Math.ceil(clamp(hintMs, 0, longestHintMs));
   let trouble = '';
   if (failure === undefined) {
     delete state.failures;
@@ -373,7 +373,7 @@ async function onConfirmError(turn: Turn, error: unknown): Promise<Move> {
   if (decision === 'hold' || decision === 'throttle') return turn.wait(turn.retryAt('status'), info);
   state.failures = (state.failures ?? 0) + 1;
   const hint = error instanceof VendorUnavailableError ? error.retryAfterMs : undefined;
-  if (hint !== undefined) state.notBefore = now + Math.ceil(clamp(hint, 0, 3_600_000));
+  if (hint !== undefined) state.notBefore = now + Math.ceil(clamp(hint, 0, longestHintMs));
   const wait = Math.max(
     backoffMs(state.failures, turn.random()),
     hint === undefined ? 0 : floorHint(hint, turn.random()),

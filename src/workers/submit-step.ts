@@ -3,8 +3,9 @@ import { canBeOwnFault, decideOnLookup, decideOnSubmit } from '../core/decide.ts
 import { describeSpan, noteAcceptance } from '../core/deadline.ts';
 import { describeDuration } from '../core/describe.ts';
 import { StepFailedError, StepTimeoutError, VendorThrottledError, VendorUnavailableError } from '../core/errors.ts';
-import { backoffMs, floorHint, nextPollAt } from '../core/poll-schedule.ts';
+import { backoffMs, clamp, floorHint, longestHintMs, nextPollAt } from '../core/poll-schedule.ts';
 import { redactText } from '../core/redact.ts';
+import { requestTimeoutMs } from '../core/request-time.ts';
 import { toSafeErrorInfo, toSafeInfo } from '../core/safe-error.ts';
 import { enter } from '../core/state-machine.ts';
 import {
@@ -49,8 +50,8 @@ export async function submitStep(turn: Turn): Promise<Move | undefined> {
     // Somebody was about to call the vendor, and nobody wrote down what came of it. The call may still be under way.
     // Never later than now: an intent of before a step of the clock is as old as it can be.
     const intendedAt = Math.min(state.intent?.at ?? turn.now(), turn.now());
-    const inFlightMs = turn.request.operation.inFlightMs?.(state.snapshot) ?? 0;
-    beginReconciling(turn, intendedAt, intendedAt + Math.max(turn.engine.reconcile.inFlightMs, inFlightMs));
+    const ownMs = turn.request.operation.inFlightMs?.(state.snapshot) ?? 0;
+    beginReconciling(turn, intendedAt, intendedAt + Math.max(inFlightMsOf(turn), ownMs));
     turn.logger.warn({ attempt: state.intent?.attempt }, 'found a submit without an answer');
   }
   const left = state.intent === undefined ? undefined : await turn.engine.store.leftFor(turn.address, state.intent);
@@ -148,7 +149,9 @@ async function submitAdmitted(turn: Turn, settleAdmission: SettleAdmission): Pro
   }
   let reply: SubmitReply;
   try {
-    reply = await operation.submit(turn.context({ scope: 'submit' }));
+    const { submitTimeoutMs } = operation;
+    const timeout = submitTimeoutMs === undefined ? {} : { timeoutMs: submitTimeoutMs };
+    reply = await operation.submit(turn.context({ scope: 'submit', ...timeout }));
   } catch (error) {
     return onSubmitError(turn, error, await settleAdmission(error));
   }
@@ -273,12 +276,13 @@ async function onSubmitError(turn: Turn, error: unknown, settled: Settled): Prom
       return retryLater(turn, error, 'never reached the vendor');
     case 'reconcile':
       // What a step waits for that was given up may still be on its way, in a client of its own.
-      beginReconciling(
-        turn,
-        turn.now(),
-        turn.now() + (error instanceof StepTimeoutError ? engine.reconcile.inFlightMs : 0),
-      );
+      beginReconciling(turn, turn.now(), turn.now() + (error instanceof StepTimeoutError ? inFlightMsOf(turn) : 0));
       state.lastError = info;
+      if (state.reconciliation !== undefined && error instanceof VendorUnavailableError) {
+        const { retryAfterMs } = error;
+        if (retryAfterMs !== undefined)
+          state.reconciliation.notBefore = turn.now() + clamp(retryAfterMs, 0, longestHintMs);
+      }
       if (safetyOf(turn) !== 'lookup') return undefined;
       return {
         kind: 'again',
@@ -398,11 +402,13 @@ async function resend(turn: Turn, why: string): Promise<Move | undefined> {
   const isSafe = safetyOf(turn) === 'safe';
   if (!isSafe && doubts >= engine.reconcile.maxAttempts)
     return unconfirmed(turn, `given up after ${doubts} submits of unknown fate`);
+  const notBefore = state.reconciliation?.notBefore ?? 0;
   enter(state, 'received');
   endDoubt(state);
   turn.logger.warn({ doubts, why }, 'submit is sent again');
   const restMs = isSafe ? 0 : engine.reconcile.absenceMs * (resendRests[doubts - 1] ?? 0);
-  const at = Math.min(turn.now() + Math.max(backoffMs(doubts, turn.random()), restMs), state.deadlineAt);
+  const wait = Math.max(backoffMs(doubts, turn.random()), restMs);
+  const at = Math.min(Math.max(turn.now() + wait, notBefore), state.deadlineAt);
   return { kind: 'again', at, line: `sending again: ${why}` };
 }
 
@@ -580,6 +586,12 @@ function endDoubt(state: SubmissionState): void {
   delete state.reconciliation;
   delete state.awaitsDecision;
   delete state.resolution;
+}
+
+/** How long a submit of this operation may still reach the vendor after its worker died: longer where an answer may be. */
+function inFlightMsOf({ engine, request }: Turn): number {
+  const { submitTimeoutMs = requestTimeoutMs } = request.operation;
+  return engine.reconcile.inFlightMs * Math.max(1, submitTimeoutMs / requestTimeoutMs);
 }
 
 function beginReconciling(turn: Turn, since: number, landsUntil: number): void {

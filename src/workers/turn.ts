@@ -206,7 +206,9 @@ export class Turn {
     };
   }
 
-  context(overrides: { attempt?: number; http?: VendorHttp; scope?: Scope } = {}): StepContext<unknown, unknown> {
+  context(
+    overrides: { attempt?: number; http?: VendorHttp; scope?: Scope; timeoutMs?: number } = {},
+  ): StepContext<unknown, unknown> {
     const { engine, state, request, vendor } = this;
     return {
       submissionId: state.id,
@@ -218,7 +220,7 @@ export class Turn {
       carry: state.carry,
       snapshot: state.snapshot,
       jobs: state.jobs,
-      http: overrides.http ?? request.account.http.forScope(overrides.scope ?? 'status'),
+      http: overrides.http ?? request.account.http.forScope(overrides.scope ?? 'status', overrides.timeoutMs),
       transfers: engine.transfers,
       now: this.now(),
       attempt: overrides.attempt ?? state.intent?.attempt ?? 0,

@@ -31,7 +31,7 @@ export async function startKnowhere(
     env: { KNOWHERE_API_KEY: 'sk_test', KNOWHERE_BASE_URL: sandbox.knowhereUrl, ...options.env },
     change: (config) => {
       // Looking for a lost submit takes minutes by default; the order of things is the same in seconds.
-      const quick = { ...config, reconcile: { absenceMs: 1_500, minAbsentLooks: 2, inFlightMs: 3_000 } };
+      const quick = { ...config, reconcile: { absenceMs: 1_500, minAbsentLooks: 2, inFlightMs: 1_000 } };
       return options.change === undefined ? quick : options.change(quick);
     },
   });

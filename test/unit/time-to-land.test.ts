@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { silentLogger } from '../../src/ports/logger.ts';
 import type { HttpRequest, StepContext, Transfers } from '../../src/ports/vendor-adapter.ts';
 import { adapters } from '../../src/vendors/catalogue.ts';
-import { defaultTimeoutMs } from '../../src/vendors/http.ts';
+import { requestTimeoutMs } from '../../src/core/request-time.ts';
 import { defaultReconcile } from '../../src/workers/engine.ts';
 import { sendWithinMs } from '../../src/workers/submit-step.ts';
 import { wireCalls } from '../helpers/wire-calls/index.ts';
@@ -11,6 +11,19 @@ import { wireCalls } from '../helpers/wire-calls/index.ts';
  * Another worker that finds an intent without an answer waits as long as the submit may still land, and then looks for it.
  * So a submit must not take longer than that: from its intent to its request, and its request, with all that belongs to it.
  */
+describe('an answer that is the only way to the id', () => {
+  it.each([
+    'knowhere.parse',
+    'fini.knowledge.generate',
+    'fini.knowledge.bulkGenerate',
+    'fini.knowledge.refreshChanged',
+  ])('%s: a minute and more is waited for it', (name) => {
+    const [vendor = '', ...operation] = name.split('.');
+    const found = adapters.find((adapter) => adapter.name === vendor)?.operations[operation.join('.')];
+    expect(found?.submitTimeoutMs).toBeGreaterThanOrEqual(75_000);
+  });
+});
+
 describe('the longest way of a submit to the vendor', () => {
   const submits = wireCalls.filter(({ step }) => step.endsWith('.submit'));
   const operations = adapters.flatMap((adapter) =>
@@ -59,8 +72,10 @@ describe('the longest way of a submit to the vendor', () => {
         const [request] = requests;
         // A look-up before the create would take time of its own: that is what `preflight` is for.
         expect(request?.method, call.step).not.toBe('GET');
-        const waitedMs = Math.max(defaultReconcile.inFlightMs, operation.inFlightMs?.(snapshot) ?? 0);
-        expect(sendWithinMs + (request?.timeoutMs ?? defaultTimeoutMs)).toBeLessThanOrEqual(waitedMs);
+        const allowedMs = operation.submitTimeoutMs ?? requestTimeoutMs;
+        const landsWithinMs = defaultReconcile.inFlightMs * (allowedMs / requestTimeoutMs);
+        const waitedMs = Math.max(landsWithinMs, operation.inFlightMs?.(snapshot) ?? 0);
+        expect(sendWithinMs + (request?.timeoutMs ?? allowedMs)).toBeLessThanOrEqual(waitedMs);
       }
     }
   });

@@ -18,6 +18,8 @@ export const generate = operation({
   input: generateInput,
   // The vendor has no key and no list of jobs: a lost job id is lost, and a second submit may make a second draft.
   resend: 'none',
+  // The id is in this answer alone.
+  submitTimeoutMs: 90_000,
   jobKind: 'job',
   poll,
   graceMs,
@@ -44,6 +46,8 @@ export const bulkGenerate = operation({
   summary: 'Makes knowledge of many ingested documents, one vendor job each.',
   input: bulkGenerateInput,
   resend: 'none',
+  // The id is in this answer alone.
+  submitTimeoutMs: 90_000,
   jobKind: 'job',
   poll,
   graceMs,

@@ -31,6 +31,8 @@ export const refreshChanged = operation({
   summary: 'Refreshes documents and generates knowledge anew for those that changed.',
   input: refreshChangedInput,
   resend: 'lookup',
+  // As that of the bulk generation, which is its second stage.
+  submitTimeoutMs: 90_000,
   // Only the generation can come to that: a refresh is found again in its records.
   jobKind: 'job',
   poll: { ...refreshSteps.poll, deadlineMs: 14_400_000 },

@@ -45,6 +45,8 @@ const parse = operation({
   input: parseInput,
   // The vendor has no idempotency key; a lost create is found again in the job list by its data_id.
   resend: 'lookup',
+  // The vendor asks the source for its type meanwhile, and both of its clients wait for a minute.
+  submitTimeoutMs: 90_000,
   poll: { initialDelayMs: 2_000, factor: 1.5, maxDelayMs: 30_000, deadlineMs: 1_800_000 },
   graceMs: 30_000,
 
