@@ -198,6 +198,13 @@ export class RecordStore {
     return ({ 0: 'marked', 1: 'active', 2: 'over' } as const)[code as 0 | 1 | 2] ?? 'missing';
   }
 
+  /** When a caller asked for a cancel, epoch ms. For a worker that has held the job for long. */
+  async cancelRequestedAt(address: JobAddress): Promise<number | undefined> {
+    const text = await this.#redis.hget(this.#jobKey(address), hashFields.cancel);
+    const at = Number(text);
+    return text === null || !Number.isFinite(at) ? undefined : at;
+  }
+
   /**
    * Leaves a person's decision with a submission that waits for one. The first decision stands until it is carried out.
    * @returns `marked` when the job may be promoted, `active` when a worker holds it and will see the decision,

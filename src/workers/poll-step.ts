@@ -10,6 +10,7 @@ import { isOver, terminalStatuses, type VendorJob } from '../core/submission.ts'
 import type { ConfirmReply, VendorHttp, VendorReport } from '../ports/vendor-adapter.ts';
 import type { Look } from './lookup-gate.ts';
 import type { Move, Turn } from './turn.ts';
+import { untilCanceled } from './until-canceled.ts';
 
 const defaultGraceMs = 30_000;
 const defaultConfirmGraceMs = 15_000;
@@ -306,7 +307,12 @@ export async function confirmStep(turn: Turn): Promise<Move | undefined> {
     },
   };
   try {
-    reply = await operation.confirm(turn.context({ http }));
+    const confirmed = await untilCanceled(turn, async (signal) => operation.confirm?.(turn.context({ http, signal })));
+    if (confirmed?.value === undefined) {
+      await account.gate.abandon(admission);
+      return undefined;
+    }
+    reply = confirmed.value;
   } catch (error) {
     // A storage host that is down says nothing of the vendor's API.
     if (error instanceof AccountHeldError || error instanceof VendorThrottledError)

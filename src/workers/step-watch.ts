@@ -104,8 +104,14 @@ export function isInStep(signal: AbortSignal): boolean {
   return (underWay.get(signal) ?? 0) > 0;
 }
 
-function count(signal: AbortSignal, change: 1 | -1): void {
-  underWay.set(signal, (underWay.get(signal) ?? 0) + change);
+/** Runs something that counts as a step of those that were given this signal. */
+export async function asStepOf<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+  underWay.set(signal, (underWay.get(signal) ?? 0) + 1);
+  try {
+    return await work();
+  } finally {
+    underWay.set(signal, (underWay.get(signal) ?? 0) - 1);
+  }
 }
 
 /**
@@ -144,11 +150,9 @@ export async function runWatched(
     if (isGivenUp) logger.warn(where, 'a step that was given up has ended after all: it changes nothing');
   };
   running.then(onEnd, onEnd);
-  count(signal, 1);
   try {
-    return await Promise.race([running, timeout]);
+    return await asStepOf(signal, () => Promise.race([running, timeout]));
   } finally {
-    count(signal, -1);
     watch.end();
     signal.removeEventListener('abort', forward);
   }

@@ -21,6 +21,7 @@ import type { Settled } from './account-gate.ts';
 import { lockDurationMs } from './engine.ts';
 import { saysOfVendor } from '../core/module-fault.ts';
 import { TurnLostError, type Move, type Turn } from './turn.ts';
+import { untilCanceled } from './until-canceled.ts';
 
 /**
  * Waits before a submit that was found to be absent is sent again, in times of what makes absence sure (35 s). Few submits
@@ -151,7 +152,15 @@ async function submitAdmitted(turn: Turn, settleAdmission: SettleAdmission): Pro
   try {
     const { submitTimeoutMs } = operation;
     const timeout = submitTimeoutMs === undefined ? {} : { timeoutMs: submitTimeoutMs };
-    reply = await operation.submit(turn.context({ scope: 'submit', ...timeout }));
+    // An answer names the vendor job, so it is waited for; an upload can take hours.
+    const sent =
+      operation.inFlightMs === undefined
+        ? { value: await operation.submit(turn.context({ scope: 'submit', ...timeout })) }
+        : await untilCanceled(turn, (signal) =>
+            operation.submit(turn.context({ scope: 'submit', ...timeout, signal })),
+          );
+    if (sent === undefined) return undefined;
+    reply = sent.value;
   } catch (error) {
     return onSubmitError(turn, error, await settleAdmission(error));
   }
@@ -559,7 +568,9 @@ async function accept(turn: Turn, reply: SubmitReply, line?: string): Promise<Mo
 export async function prepareStep(turn: Turn): Promise<Move | undefined> {
   const { state, request } = turn;
   try {
-    turn.mergeJobs(await request.operation.prepare?.(turn.context()));
+    const prepared = await untilCanceled(turn, async (signal) => request.operation.prepare?.(turn.context({ signal })));
+    if (prepared === undefined) return undefined;
+    turn.mergeJobs(prepared.value);
   } catch (error) {
     const info = toSafeErrorInfo(error);
     if (error instanceof StepFailedError) {

@@ -207,7 +207,7 @@ export class Turn {
   }
 
   context(
-    overrides: { attempt?: number; http?: VendorHttp; scope?: Scope; timeoutMs?: number } = {},
+    overrides: { attempt?: number; http?: VendorHttp; scope?: Scope; timeoutMs?: number; signal?: AbortSignal } = {},
   ): StepContext<unknown, unknown> {
     const { engine, state, request, vendor } = this;
     return {
@@ -227,7 +227,7 @@ export class Turn {
       doubts: state.doubts ?? 0,
       enqueuedAt: state.enqueuedAt,
       logger: this.logger,
-      signal: this.signal,
+      signal: overrides.signal ?? this.signal,
       claim: (vendorJobId) =>
         engine.accounts.claim(`${vendor.adapter.name}/${request.account.name}`, vendorJobId, state.id),
     };

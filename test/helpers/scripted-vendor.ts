@@ -34,11 +34,15 @@ interface Route {
  */
 export class ScriptedVendor {
   readonly calls: ScriptedCall[] = [];
+  /** Requests without an answer that the client still waits for. */
+  waiting = 0;
   readonly #routes: Route[] = [];
   readonly #server: Server;
 
   private constructor() {
     this.#server = createServer((request, response) => {
+      this.waiting += 1;
+      response.once('close', () => (this.waiting -= 1));
       const chunks: Buffer[] = [];
       request.on('data', (chunk: Buffer) => chunks.push(chunk));
       request.on('error', () => undefined);

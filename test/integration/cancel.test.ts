@@ -4,6 +4,7 @@ import { VendorUnavailableError } from '../../src/core/errors.ts';
 import { SubmissionReader } from '../../src/queues/submission-reader.ts';
 import { defineVendor } from '../../src/vendors/define-vendor.ts';
 import { Harness, until } from '../helpers/harness.ts';
+import { ScriptedVendor } from '../helpers/scripted-vendor.ts';
 import { quickPoll, startKnowhere, urlInput, type KnowhereRig } from '../helpers/knowhere.ts';
 
 describe('cancel', () => {
@@ -154,5 +155,84 @@ describe('cancel, of a vendor that can be told', () => {
     const event = await rig.harness.event('unsent');
     expect(event.data.error?.message).toContain('nothing was sent');
     expect(rig.told).toEqual([]);
+  });
+});
+
+describe('cancel, in the middle of something long', () => {
+  const stops: (() => Promise<unknown>)[] = [];
+  afterEach(async () => {
+    for (const stop of stops.splice(0).reverse()) await stop();
+  });
+
+  it.each(['upload', 'prepare', 'confirm'] as const)('cuts off a transfer: %s', async (place) => {
+    const vendor = await ScriptedVendor.start();
+    stops.push(() => vendor.close());
+    for (const method of ['POST', 'PUT', 'GET']) vendor.on(`${method} /long`, 'hang');
+    vendor.on('POST /short', { json: { id: 'v1' } });
+    const reply = z.object({ id: z.string() });
+    const jobs = [{ id: 'v1', kind: 'job' }];
+    const short = {
+      summary: 'Takes hours.',
+      input: z.strictObject({}),
+      resend: 'none' as const,
+      poll: { initialDelayMs: 20, maxDelayMs: 20 },
+      async submit() {
+        return { jobs };
+      },
+    };
+    const adapter = defineVendor({
+      name: 'lengthy',
+      summary: 'Takes its time.',
+      account: z.strictObject({ apiKey: z.string(), baseUrl: z.string() }),
+      http: { baseUrl: (account) => account.baseUrl, headers: () => ({}) },
+      lookups: { job: { look: async () => new Map(jobs.map(({ id }) => [id, { status: 'succeeded' as const }])) } },
+      operations: {
+        upload: {
+          ...short,
+          inFlightMs: () => 3_600_000,
+          async submit({ http, signal }) {
+            const body = async () => ({ body: '{}' });
+            const { body: made } = await http.request({
+              method: 'POST',
+              path: 'long',
+              body,
+              reply,
+              signal,
+              timeoutMs: 3_600_000,
+            });
+            return { jobs: [{ id: made.id, kind: 'job' }] };
+          },
+        },
+        prepare: {
+          ...short,
+          async prepare({ http, signal }) {
+            await http.request({ method: 'PUT', path: 'long', json: {}, reply, signal, timeoutMs: 3_600_000 });
+            return [];
+          },
+        },
+        confirm: {
+          ...short,
+          async confirm({ http, signal }) {
+            await http.request({ method: 'GET', path: 'long', reply, signal, timeoutMs: 3_600_000 });
+            return { kind: 'confirmed' };
+          },
+        },
+      },
+    });
+    const env = { LENGTHY_API_KEY: 'key', LENGTHY_BASE_URL: vendor.url };
+    const harness = await Harness.start({ adapters: [adapter], env });
+    stops.push(() => harness.stop());
+    const reader = new SubmissionReader(harness.redis, harness.prefix);
+    stops.push(() => reader.close());
+    const id = await harness.submit('lengthy', place, {});
+    await until(() => vendor.calls.length > 0);
+    expect(await reader.cancel('lengthy', id, Date.now())).toBe('requested');
+    const { data } = await harness.event(id, 4_000);
+    expect(data.outcome).toBe('canceled');
+    await until(
+      () => vendor.waiting === 0,
+      1_000,
+      () => 'the request is cut off',
+    );
   });
 });

@@ -32,6 +32,7 @@ async function take(state: Partial<SubmissionState>, operation: Partial<Operatio
   const turn = {
     state: { ...receive('s-1', 'use', 0, 60_000), ...state },
     stage: 'poll',
+    signal: new AbortController().signal,
     logger: silentLogger,
     request: {
       operation: counted,
