@@ -1,6 +1,7 @@
 import { Writable } from 'node:stream';
 import pino, { type DestinationStream } from 'pino';
 import pretty from 'pino-pretty';
+import { printableLine } from '../core/printable.ts';
 import { redactText, redactValue } from '../core/redact.ts';
 import type { Logger } from '../ports/logger.ts';
 
@@ -106,7 +107,8 @@ function describeSubject(line: Record<string, unknown>): string {
   const { vendor, operation, submissionId } = line as Record<string, string | undefined>;
   const name = [vendor, operation].filter((part) => part !== undefined).join('.');
   const subject = [name, submissionId].filter((part) => part !== undefined && part !== '').join(' ');
-  return subject === '' ? '' : `${subject}: `;
+  // The operation is the name of a job that any client of Redis may have put there.
+  return subject === '' ? '' : `${printableLine(subject)}: `;
 }
 
 function toWritable(output: DestinationStream): Writable {

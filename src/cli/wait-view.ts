@@ -2,6 +2,7 @@ import { styleText } from 'node:util';
 import ora from 'ora';
 import type { CompletionEvent } from '../core/completion-event.ts';
 import { describeDuration } from '../core/describe.ts';
+import { printableLine } from '../core/printable.ts';
 import { redactText } from '../core/redact.ts';
 import type { SubmissionStatus } from '../queues/submission-reader.ts';
 import { complain } from './report-error.ts';
@@ -41,7 +42,7 @@ function openSpinner(submissionId: string): WaitView {
       '0 ms',
       '0 s',
     );
-    const parts = [trouble ?? redactText(status?.state ?? 'enqueued'), elapsed];
+    const parts = [trouble ?? printableLine(redactText(status?.state ?? 'enqueued')), elapsed];
     const nextInMs = Date.parse(status?.nextAt ?? '') - Date.now();
     if (trouble === undefined && status?.phase === 'polling' && nextInMs > 500) {
       parts.push(`next look in ${Math.ceil(nextInMs / 1_000)} s`);
@@ -67,7 +68,7 @@ function openSpinner(submissionId: string): WaitView {
         describeDuration(performance.now() - startedAt),
         `${polls} ${polls === 1 ? 'look-up' : 'look-ups'}`,
       ];
-      const why = error === null ? '' : `: ${redactText(error.message)}`;
+      const why = error === null ? '' : `: ${printableLine(redactText(error.message))}`;
       const line = `${submissionId}  ${outcome}${why}  ${styleText('dim', facts.join(' · '))}`;
       if (outcome === 'succeeded') spinner.succeed(line);
       else spinner.fail(line);

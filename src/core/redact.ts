@@ -1,3 +1,5 @@
+import { printable } from './printable.ts';
+
 /**
  * Keeps secrets and link signatures out of whatever people look at: logs, the board, error messages.
  * Works on text, because foreign messages are text: what looks like a credential goes, wherever it stands.
@@ -21,8 +23,12 @@ const privateKey = /-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----[^-]*(?:-----END [A-Z
 const namedSecret =
   /((?:api[-_]?key|access[-_]?key(?:[-_]?id)?|private[-_]?key|pass(?:word|wd|phrase)|secret|signature|credentials?|(?:[?&;]|\b)sig|(?<![a-z])token|(?:access|refresh|session|security|auth|id|api)[-_]?token)(?:\\*["'])?\s{0,8}[:=]\s{0,8}(?:\\*["'])?)[^\s"',;&}\\]{3,}/gi;
 
-/** A text without credentials: URLs lose their query and user info, keys and tokens become `[redacted]`. */
-export function redactText(text: string): string {
+/**
+ * A text without credentials: URLs lose their query and user info, keys and tokens become `[redacted]`. What a terminal would
+ * act on is written out.
+ */
+export function redactText(given: string): string {
+  const text = printable(given);
   // A shortcut that is worth having: most texts are ids, words and numbers.
   if (text.length < 6) return text;
   return text

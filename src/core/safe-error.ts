@@ -1,5 +1,6 @@
 import { toErrorInfo } from './errors.ts';
 import { clip, type Json } from './json.ts';
+import { printableLine } from './printable.ts';
 import { redactText, redactValue } from './redact.ts';
 import type { ErrorInfo } from './submission.ts';
 
@@ -14,8 +15,8 @@ export function toSafeErrorInfo(error: unknown): ErrorInfo {
 /** The same for what an adapter reports without throwing it. */
 export function toSafeInfo({ code, message, details }: ErrorInfo): ErrorInfo {
   return {
-    code: redactText(clip(String(code), 200)),
-    message: redactText(clip(String(message), maxMessageLength)),
+    code: printableLine(redactText(clip(String(code), 200))),
+    message: printableLine(redactText(clip(String(message), maxMessageLength))),
     ...(details === undefined ? {} : { details: toSafeDetails(details) }),
   };
 }

@@ -3,6 +3,7 @@ import { decideOnLookup, judgeLastLook, type LastLook } from '../core/decide.ts'
 import { describeDuration, describeState } from '../core/describe.ts';
 import { AccountHeldError, StepFailedError, VendorThrottledError, VendorUnavailableError } from '../core/errors.ts';
 import { backoffMs, clamp, floorHint, longestHintMs, nextPollAt } from '../core/poll-schedule.ts';
+import { printableLine } from '../core/printable.ts';
 import { redactText } from '../core/redact.ts';
 import { toSafeErrorInfo, toSafeInfo } from '../core/safe-error.ts';
 import { enter } from '../core/state-machine.ts';
@@ -149,7 +150,7 @@ function applyReport(job: VendorJob, report: VendorReport): void {
   job.status = report.status;
   // Kept only where it says more: a record waits in Redis as long as its vendor works.
   if (report.vendorStatus === undefined || report.vendorStatus === report.status) delete job.vendorStatus;
-  else job.vendorStatus = redactText(report.vendorStatus);
+  else job.vendorStatus = printableLine(redactText(report.vendorStatus));
   if (report.progress === undefined) delete job.progress;
   else job.progress = report.progress;
   if (report.extra !== undefined) job.extra = report.extra;
@@ -239,7 +240,7 @@ function nextLook(
 function tellNotices(turn: Turn, asked: readonly (readonly [VendorJob, Look])[]): string {
   const notices = asked.flatMap(([job, look]) => {
     if (look.kind !== 'report' || look.report.notice === undefined) return [];
-    const notice = redactText(look.report.notice);
+    const notice = printableLine(redactText(look.report.notice));
     turn.logger.warn({ vendorJobId: job.id, notice }, 'notice');
     return [notice];
   });

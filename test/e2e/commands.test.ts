@@ -1,7 +1,9 @@
 import { writeFile } from 'node:fs/promises';
 import { createServer, type AddressInfo } from 'node:net';
 import path from 'node:path';
+import { Queue } from 'bullmq';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { redisUrl } from '../helpers/redis.ts';
 import { ensureCli, Stage } from './support.ts';
 
 let stage: Stage;
@@ -219,5 +221,15 @@ describe('submit, status and cancel without a worker', () => {
       expect(unknown.code).toBe(1);
       expect(unknown.stderr).toMatch(/^jobferry: knowhere knows no submission "nope"[^\n]*\n$/);
     }
+  });
+
+  it('shows the name of a job that any client wrote without doing what it says', async () => {
+    const queue = new Queue('knowhere.submit', { connection: { url: redisUrl() }, prefix: stage.prefix });
+    const name = 'parse\u001b[2J\u001b]52;c;ZWNobw==\u0007\nstate        succeeded\u202e';
+    await queue.add(name, { input: {} }, { jobId: 'hostile' });
+    await queue.close();
+    const { stdout } = await stage.run(['status', 'knowhere', 'hostile']);
+    expect(stdout).toMatch(/^[\x20-\x7e\n]*$/);
+    expect(stdout.match(/^state .*$/gm)).toEqual(['state        waiting to be sent']);
   });
 });

@@ -1,6 +1,7 @@
 import { styleText } from 'node:util';
 import { loadConfig } from '../../config/load-config.ts';
 import { describeDuration } from '../../core/describe.ts';
+import { printableLine } from '../../core/printable.ts';
 import { redactText } from '../../core/redact.ts';
 import type { SubmissionStatus } from '../../queues/submission-reader.ts';
 import { adapters } from '../vendor-modules.ts';
@@ -30,9 +31,9 @@ export async function status(vendor: string, submissionId: string, flags: { json
 function describe(found: SubmissionStatus): string {
   const now = Date.now();
   const rows: [string, string | null][] = [
-    ['submission', `${found.submissionId} (${found.vendor}.${found.operation})`],
-    ['state', found.state],
-    ['error', found.error === null ? null : `${found.error.code}: ${found.error.message}`],
+    ['submission', shown(`${found.submissionId} (${found.vendor}.${found.operation})`)],
+    ['state', shown(found.state)],
+    ['error', found.error === null ? null : shown(`${found.error.code}: ${found.error.message}`)],
     ['progress', found.progress === null ? null : `${found.progress.done} of ${found.progress.total}`],
     ['look-ups', String(found.polls)],
     ['enqueued', ago(found.enqueuedAt, now)],
@@ -47,13 +48,18 @@ function describe(found: SubmissionStatus): string {
       .slice(0, 20)
       .map((job, index): [string, string] => [
         index === 0 ? 'vendor jobs' : '',
-        `${job.id}  ${job.outcome ?? job.status}`,
+        shown(`${job.id}  ${job.outcome ?? job.status}`),
       ]),
     ['', found.vendorJobs.length > 20 ? `and ${found.vendorJobs.length - 20} more; --json shows all` : null],
   ];
-  const lines = rows.flatMap(([name, value]) => (value === null ? [] : [`${name.padEnd(12)} ${redactText(value)}`]));
-  const log = found.log.map((line) => `  ${redactText(line)}`);
+  const lines = rows.flatMap(([name, value]) => (value === null ? [] : [`${name.padEnd(12)} ${value}`]));
+  const log = found.log.map((line) => `  ${shown(line)}`);
   return `${[...lines, ...(log.length === 0 ? [] : ['log', ...log])].join('\n')}\n`;
+}
+
+/** What vendors and producers wrote, fit for a terminal. */
+function shown(text: string): string {
+  return printableLine(redactText(text));
 }
 
 function ago(iso: string | null, now: number): string | null {

@@ -2,6 +2,7 @@ import { styleText } from 'node:util';
 import ora, { type Ora } from 'ora';
 import { describeDuration } from '../../core/describe.ts';
 import { clip } from '../../core/json.ts';
+import { printableLine } from '../../core/printable.ts';
 import { redactText } from '../../core/redact.ts';
 import type { CompletionEvent } from '../../core/completion-event.ts';
 
@@ -37,7 +38,7 @@ export class DevView {
   }
 
   change(submissionId: string, state: string): void {
-    const shown = redactText(state);
+    const shown = printableLine(redactText(state));
     if (this.#open.get(submissionId) === shown) return;
     this.#open.set(submissionId, shown);
     if (!isTerminal) this.line(`  … ${submissionId.padEnd(this.#nameWidth)}  ${shown}`);
