@@ -135,7 +135,7 @@ async function startOn(redis: RedisConnection, options: RunWorkersOptions): Prom
   const transfers = new FileTransfers(config);
   const engine: Engine = {
     vendors: new Map(),
-    vendorNames: config.vendors.map(({ adapter }) => adapter.name),
+    replyRules: { vendors: config.vendors.map(({ adapter }) => adapter.name), allow: config.replyTo.allow },
     store: new RecordStore(redis, config.prefix),
     accounts: new AccountBoard(redis, config.prefix),
     transfers,

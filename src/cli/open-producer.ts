@@ -10,5 +10,5 @@ export function openProducer(config: Config): Producer<Vendors> {
   const vendors: Vendors = Object.fromEntries(adapters.map((adapter) => [adapter.name, adapter]));
   const redis = requireRedis(config);
   const onError = (error: Error): void => noteRedisTrouble(describeTarget(redis), error);
-  return new Producer({ vendors, redis, prefix: config.prefix, onError });
+  return new Producer({ vendors, redis, prefix: config.prefix, replyTo: config.replyTo, onError });
 }

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import * as z from 'zod';
 import type { Fault } from '../core/json.ts';
+import { defaultReplyPatterns, replyPatternPattern } from '../queues/reply-queues.ts';
 import { pollOverrides, toFaults } from '../queues/submit-job.ts';
 
 /** A secret by its name, never by its value: `{ "env": "VARIABLE" }` or `{ "file": "/run/secrets/key" }`. */
@@ -37,6 +38,17 @@ export const configFile = z.strictObject({
         .default(86_400)
         .describe('How long settled submissions stay: the window in which the same id is not taken twice.'),
       eventsSeconds: seconds.default(86_400).describe('How long consumed completion events stay.'),
+    })
+    .prefault({}),
+  replyTo: z
+    .strictObject({
+      allow: z
+        .array(z.string().regex(replyPatternPattern, `must match ${replyPatternPattern.source}`))
+        .max(100)
+        .default([...defaultReplyPatterns])
+        .describe(
+          'The queues that submissions may name in `replyTo`; `*` stands for any characters. `results` is always allowed: it gets what names no queue, or one that is not allowed.',
+        ),
     })
     .prefault({}),
   results: z

@@ -24,6 +24,7 @@ export interface Config {
   logLevel: string;
   concurrency: ConfigFile['concurrency'];
   retention: ConfigFile['retention'];
+  replyTo: ConfigFile['replyTo'];
   maxResultBytes: number;
   reconcile: ConfigFile['reconcile'];
   ambiguity: ConfigFile['ambiguity'];
@@ -65,6 +66,7 @@ export function loadConfig(env: Environment, adapters: readonly VendorAdapter[],
     logLevel: readLogLevel(env, faults),
     concurrency: file.concurrency,
     retention: file.retention,
+    replyTo: file.replyTo,
     maxResultBytes: file.results.maxBytes,
     reconcile: file.reconcile,
     ambiguity: file.ambiguity,

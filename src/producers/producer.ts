@@ -17,6 +17,7 @@ import {
 import { isNumberedId, whyJobIdIsUnsafe } from '../queues/job-ids.ts';
 import { defaultPrefix, stageQueue } from '../queues/names.ts';
 import { openQueue } from '../queues/open-queue.ts';
+import type { ReplyRules } from '../queues/reply-queues.ts';
 import {
   SubmissionReader,
   type CancelResult,
@@ -60,6 +61,11 @@ export interface ProducerOptions<V extends Vendors> {
   redisUrl: string;
   /** BullMQ's key prefix; `bull` when left out. */
   prefix?: string;
+  /**
+   * The queues that submissions may reply to, as in the configuration of the workers, which check them in any case. Left out,
+   * the producer checks no more than that a name is one and none of the product's own queues.
+   */
+  replyTo?: { allow: readonly string[] };
   /** Told of connection errors, which repeat while Redis is away. */
   onError?: (error: Error) => void;
 }
@@ -85,6 +91,7 @@ export class BulkSubmitError extends RedisUnavailableError {
 /** Enqueues submissions: checks them first, and fails within two seconds when Redis is away. */
 export class Producer<V extends Vendors> {
   readonly #vendors: V;
+  readonly #replyRules: ReplyRules;
   readonly #prefix: string;
   readonly #connection: RedisConnection;
   readonly #queues = new Map<string, Queue>();
@@ -92,6 +99,7 @@ export class Producer<V extends Vendors> {
 
   constructor(options: Omit<ProducerOptions<V>, 'redisUrl'> & { redis: RedisTarget }) {
     this.#vendors = options.vendors;
+    this.#replyRules = { vendors: Object.keys(options.vendors), allow: options.replyTo?.allow };
     this.#prefix = options.prefix ?? defaultPrefix;
     requireFitPrefix(this.#prefix, options.redis);
     this.#connection = openFailFastConnection(options.redis, options.onError ?? (() => undefined));
@@ -221,7 +229,7 @@ export class Producer<V extends Vendors> {
     } else if (id !== undefined && readRun(id).run > 1) {
       faults.push({ path: prefixed('id'), message: `${JSON.stringify(id)} has the form that a retry gets` });
     }
-    const parsed = parseSubmitJob(data, Object.keys(this.#vendors));
+    const parsed = parseSubmitJob(data, this.#replyRules);
     if (!parsed.ok) faults.push(...parsed.faults.map((fault) => ({ ...fault, path: prefixed(fault.path) })));
     const input = operation.input.safeParse(given.input);
     if (!input.success) faults.push(...toFaults(input.error, prefixed('input')));

@@ -2,6 +2,7 @@ import type { JsonObject } from '../core/json.ts';
 import type { RedisConnection } from './connection.ts';
 import { placesOf } from './job-ids.ts';
 import { stageQueue, type Stage } from './names.ts';
+import { whyReplyIsRefused, type ReplyRules } from './reply-queues.ts';
 import { place, placeOf } from './stray-jobs.ts';
 import type { SalvagedJob } from './submit-job.ts';
 
@@ -73,10 +74,11 @@ export function noteReply(reply: SalvagedJob): Pick<OpenSubmission, 'account' | 
   };
 }
 
-/** The other way round. */
-export function replyOf(note: OpenSubmission): SalvagedJob {
+/** The other way round. A queue that is no longer allowed gives way to the default one, as with a job that is still there. */
+export function replyOf(note: OpenSubmission, rules: ReplyRules): SalvagedJob {
   const { account = usualReply.account, replyTo = usualReply.replyTo, metadata = null } = note;
-  return { account, replyTo, metadata };
+  const isAllowed = whyReplyIsRefused(replyTo, rules) === undefined;
+  return { account, replyTo: isAllowed ? replyTo : usualReply.replyTo, metadata };
 }
 
 /** True where the submit job's id is what everybody would look under. */

@@ -1,7 +1,8 @@
 import * as z from 'zod';
 import { findHostileJson, type Fault, type Json, type JsonObject } from '../core/json.ts';
 import { maxTimerMs, type PollOptions } from '../core/poll-schedule.ts';
-import { defaultResultQueue, isStageQueue, resultQueuePattern } from './names.ts';
+import { defaultResultQueue, resultQueuePattern } from './names.ts';
+import { whyReplyIsRefused, type ReplyRules } from './reply-queues.ts';
 
 /** The most that one job's data may hold, bytes of JSON. Larger inputs belong into files. */
 export const maxJobDataBytes = 1_048_576;
@@ -70,7 +71,9 @@ export const submitJobData = z.strictObject({
     .string()
     .regex(resultQueuePattern, `must match ${resultQueuePattern.source}`)
     .default(defaultResultQueue)
-    .describe('The queue that gets the completion event; never one of the product’s own.'),
+    .describe(
+      'The queue that gets the completion event: one that `replyTo.allow` of the configuration names, never one of the product’s own.',
+    ),
   metadata: z
     .record(z.string(), jsonValue)
     .refine((value) => Buffer.byteLength(JSON.stringify(value)) <= maxMetadataBytes, {
@@ -99,16 +102,16 @@ export interface SalvagedJob {
 
 /**
  * Checks the data of a submit job, whoever pushed it. Never throws.
- * @param vendors - every known vendor, whose queues may not be replied to.
+ * @param rules - which queues may be replied to.
  */
-export function parseSubmitJob(data: unknown, vendors: readonly string[]): ParsedSubmitJob {
+export function parseSubmitJob(data: unknown, rules: ReplyRules): ParsedSubmitJob {
   const faults: Fault[] = [];
   if (typeof data !== 'object' || data === null || Array.isArray(data)) {
     const got = data === null ? 'null' : Array.isArray(data) ? 'an array' : typeof data;
     return {
       ok: false,
       faults: [{ path: '', message: `expected an object, got ${got}` }],
-      salvaged: salvage({}, vendors),
+      salvaged: salvage({}, rules),
     };
   }
   faults.push(...findHostileJson(data, { anyKeysIn: 'metadata' }));
@@ -118,15 +121,16 @@ export function parseSubmitJob(data: unknown, vendors: readonly string[]): Parse
       faults.push({ path: '', message: `is ${bytes} bytes of JSON, at most ${maxJobDataBytes} are accepted` });
   }
   // Data that is hostile or huge is not walked any further.
-  if (faults.length > 0) return { ok: false, faults, salvaged: salvage(data, vendors) };
+  if (faults.length > 0) return { ok: false, faults, salvaged: salvage(data, rules) };
 
   const parsed = parseForeign(submitJobData, data);
   if (!parsed.success) faults.push(...toFaults(parsed.error));
   const replyTo: unknown = (data as { replyTo?: unknown }).replyTo;
-  if (typeof replyTo === 'string' && isStageQueue(replyTo, vendors)) {
-    faults.push({ path: 'replyTo', message: `${JSON.stringify(replyTo)} is a queue that carries submissions` });
+  if (typeof replyTo === 'string' && resultQueuePattern.test(replyTo)) {
+    const message = whyReplyIsRefused(replyTo, rules);
+    if (message !== undefined) faults.push({ path: 'replyTo', message });
   }
-  if (!parsed.success || faults.length > 0) return { ok: false, faults, salvaged: salvage(data, vendors) };
+  if (!parsed.success || faults.length > 0) return { ok: false, faults, salvaged: salvage(data, rules) };
   const { input, account, poll } = parsed.data;
   return {
     ok: true,
@@ -141,8 +145,11 @@ function metadataOf(data: object): JsonObject | null {
   return Array.isArray(metadata) ? {} : metadata;
 }
 
-/** Where the event of a submission goes and what it echoes, read without judging the rest. */
-export function salvage(data: unknown, vendors: readonly string[]): SalvagedJob {
+/**
+ * Where the event of a submission goes and what it echoes, read without judging the rest. Where its own queue is refused,
+ * that is the default one.
+ */
+export function salvage(data: unknown, rules: ReplyRules): SalvagedJob {
   const given = (typeof data === 'object' && data !== null ? data : {}) as Record<string, unknown>;
   const replyTo = submitJobData.shape.replyTo.safeParse(given['replyTo']);
   const account = submitJobData.shape.account.safeParse(given['account']);
@@ -151,7 +158,8 @@ export function salvage(data: unknown, vendors: readonly string[]): SalvagedJob 
   const fits = isBounded && parseForeign(submitJobData.shape.metadata, metadata).success;
   return {
     account: account.success ? account.data : 'default',
-    replyTo: replyTo.success && !isStageQueue(replyTo.data, vendors) ? replyTo.data : defaultResultQueue,
+    replyTo:
+      replyTo.success && whyReplyIsRefused(replyTo.data, rules) === undefined ? replyTo.data : defaultResultQueue,
     metadata: fits ? metadataOf(given) : null,
   };
 }

@@ -5,6 +5,7 @@ import type { PollOptions } from '../core/poll-schedule.ts';
 import type { CompletionEvent } from '../core/completion-event.ts';
 import type { AccountBoard } from '../queues/account-board.ts';
 import type { JobAddress, RecordStore } from '../queues/record-store.ts';
+import type { ReplyRules } from '../queues/reply-queues.ts';
 import type { AccountGate } from './account-gate.ts';
 import type { LookupGate } from './lookup-gate.ts';
 
@@ -72,8 +73,8 @@ export type Checkpoint = (typeof checkpoints)[number];
 /** What every turn of every worker is given. */
 export interface Engine {
   vendors: ReadonlyMap<string, VendorRuntime>;
-  /** Every known vendor name, started or not: none of their queues may be replied to. */
-  vendorNames: readonly string[];
+  /** Which queues completion events may be sent to. */
+  replyRules: ReplyRules;
   store: RecordStore;
   accounts: AccountBoard;
   transfers: Transfers;

@@ -207,7 +207,7 @@ export class QueueUpkeep {
       settled: { outcome: 'rejected', error, at: enqueuedAt },
     };
     this.#logger.warn({ jobId: misplaced.jobId }, 'a job id that damages the queue was refused');
-    const reply = salvage(data, this.#engine.vendorNames);
+    const reply = salvage(data, this.#engine.replyRules);
     return (await deliverEvent(this.#engine, this.#vendor, misplaced.name, state, reply)).data.outcome;
   }
 }

@@ -39,7 +39,7 @@ export function readRequest(engine: Engine, vendor: VendorRuntime, operationName
       message: `${vendor.adapter.name} has no operation ${quote(operationName)}; it has ${known}`,
     });
   }
-  const parsed = parseSubmitJob(data, engine.vendorNames);
+  const parsed = parseSubmitJob(data, engine.replyRules);
   if (!parsed.ok) faults.push(...parsed.faults);
   const reply = parsed.ok ? parsed.job : parsed.salvaged;
 
@@ -108,7 +108,7 @@ export function rereadRequest(
   operationName: string,
   data: unknown,
 ): Extract<ReadRequest, { ok: true }> | Unreadable {
-  const reply = salvage(data, engine.vendorNames);
+  const reply = salvage(data, engine.replyRules);
   const operation = findOperation(vendor.adapter, operationName);
   const account = vendor.accounts.get(reply.account);
   const faults: Fault[] = [];

@@ -299,13 +299,13 @@ export class StageWorker {
 
   /** Reads a request for the first time, however it was written. */
   #readFresh(job: Job, hash: JobHash): ReadRequest {
-    const { vendorNames } = this.#engine;
+    const { replyRules } = this.#engine;
     const text = hash['data'];
     const data = text === undefined ? {} : parseJson(text);
     const refuse = (path: string, message: string): ReadRequest => ({
       ok: false,
       faults: [{ path, message }],
-      reply: salvage(data, vendorNames),
+      reply: salvage(data, replyRules),
     });
     if (text === undefined && hash['name'] === undefined)
       return refuse('', 'there is no job under this id: it stood in the queue without one, or its job was deleted');
@@ -442,7 +442,7 @@ export class StageWorker {
   }
 
   #replyOf(hash: JobHash): SalvagedJob {
-    return salvage(parseJson(requestTextOf(hash)), this.#engine.vendorNames);
+    return salvage(parseJson(requestTextOf(hash)), this.#engine.replyRules);
   }
 
   #eventOf(operation: string, state: SubmissionState, reply: SalvagedJob): CompletionEvent {

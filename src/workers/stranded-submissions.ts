@@ -97,7 +97,7 @@ export class StrandedSubmissions {
       { submissionId, operation: note.op, outcome: state.settled?.outcome, vendorJobIds: note.jobs?.slice(0, 20) },
       'the job of a submission was removed from its queue',
     );
-    await deliverEvent(this.#engine, this.#vendor, note.op, state, replyOf(note));
+    await deliverEvent(this.#engine, this.#vendor, note.op, state, replyOf(note, this.#engine.replyRules));
     await this.#open.forget(this.#vendor, submission);
   }
 }

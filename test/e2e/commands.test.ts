@@ -154,7 +154,7 @@ describe('submit, status and cancel without a worker', () => {
     const file = path.join(stage.folder, 'input.json');
     await writeFile(file, input);
     const args = ['submit', 'knowhere.parse', '--input', file, '--id', 'a-1', '--account', 'second'];
-    const more = ['--metadata', '{"n":1}', '--poll', '{"deadlineMs":60000}', '--reply-to', 'mine', '--json'];
+    const more = ['--metadata', '{"n":1}', '--poll', '{"deadlineMs":60000}', '--reply-to', 'results-mine', '--json'];
     const { code, stdout } = await stage.run([...args, ...more]);
     expect(code).toBe(0);
     expect(JSON.parse(stdout)).toEqual({ submissionId: 'a-1' });
@@ -165,7 +165,7 @@ describe('submit, status and cancel without a worker', () => {
       account: 'second',
       metadata: { n: 1 },
       poll: { deadlineMs: 60_000 },
-      replyTo: 'mine',
+      replyTo: 'results-mine',
     });
   });
 

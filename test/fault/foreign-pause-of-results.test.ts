@@ -10,11 +10,14 @@ async function loseEvents({ onTestFinished }: TestContext, noticedFirst: boolean
   onTestFinished(() => rig.stop());
   const { harness } = rig;
   const { hostname, port } = new URL(redisUrl());
-  const queue = new Queue5('ours', { connection: { host: hostname, port: Number(port) }, prefix: harness.prefix });
+  const queue = new Queue5('results-ours', {
+    connection: { host: hostname, port: Number(port) },
+    prefix: harness.prefix,
+  });
   onTestFinished(() => queue.close());
   const push = (id: string): Promise<unknown> =>
-    harness.push('knowhere', 'parse', { input: urlInput(), poll: quickPoll, replyTo: 'ours' }, { jobId: id });
-  const base = `${harness.prefix}:ours`;
+    harness.push('knowhere', 'parse', { input: urlInput(), poll: quickPoll, replyTo: 'results-ours' }, { jobId: id });
+  const base = `${harness.prefix}:results-ours`;
   await push('first');
   await until(async () => (await harness.redis.llen(`${base}:wait`)) === 1);
   // From here on pauses of this queue are noticed.
@@ -29,11 +32,11 @@ async function loseEvents({ onTestFinished }: TestContext, noticedFirst: boolean
 
 /** As 1,000 further events do, which a busy queue has within seconds. */
 async function loseTheNews({ redis, prefix }: KnowhereRig['harness']): Promise<void> {
-  await redis.xadd(`${prefix}:ours:events`, 'MAXLEN', 1, '*', 'event', 'waiting', 'jobId', 'another');
+  await redis.xadd(`${prefix}:results-ours:events`, 'MAXLEN', 1, '*', 'event', 'waiting', 'jobId', 'another');
 }
 
 async function allTold(harness: KnowhereRig['harness']): Promise<void> {
-  await harness.consume('ours');
+  await harness.consume('results-ours');
   await until(() => new Set(harness.events.map(({ subject }) => subject)).size === 4, 90_000);
   expect(new Set(harness.events.map(({ id }) => id)).size).toBe(4);
 }

@@ -53,11 +53,11 @@ describe('a submission that no job will carry on', () => {
       const { harness, sandbox } = await start({
         change: (config) => ({ ...config, reconcile: { minAbsentLooks: 9, inFlightMs: 60_000, absenceMs: 60_000 } }),
       });
-      await harness.consume('invoices');
+      await harness.consume('invoices.results');
       const poll = harness.queue('knowhere.poll');
       const submit = harness.queue('knowhere.submit');
 
-      await push('polled', { poll: slowPoll, replyTo: 'invoices', metadata: { order: 17 } });
+      await push('polled', { poll: slowPoll, replyTo: 'invoices.results', metadata: { order: 17 } });
       await inPhase('polled', 'polling');
       await push('cleaned', { poll: slowPoll });
       await inPhase('cleaned', 'polling');
@@ -89,7 +89,7 @@ describe('a submission that no job will carry on', () => {
       await (await submit.getJob('held'))!.remove();
 
       for (const [id, replyTo, metadata] of [
-        ['polled', 'invoices', { order: 17 }],
+        ['polled', 'invoices.results', { order: 17 }],
         ['cleaned', 'results', null],
       ] as const) {
         const event = await harness.event(id, timeoutMs);

@@ -65,6 +65,7 @@ describe('bad input', () => {
     ['a bad replyTo', 'parse', { input: urlInput(), replyTo: 'a b' }, ['replyTo']],
     ['a replyTo with a colon', 'parse', { input: urlInput(), replyTo: 'a:b' }, ['replyTo']],
     ['a replyTo that is one of ours', 'parse', { input: urlInput(), replyTo: 'knowhere.poll' }, ['replyTo']],
+    ['a replyTo of another application', 'parse', { input: urlInput(), replyTo: 'payments.charge' }, ['replyTo']],
     [
       'a poll that contradicts itself',
       'parse',
@@ -195,16 +196,24 @@ describe('bad input', () => {
   });
 
   it('replies where it can when only the rest is bad, and echoes good metadata', async () => {
-    await rig.harness.consume('elsewhere');
+    await rig.harness.consume('elsewhere.results');
     await rig.harness.push(
       'knowhere',
       'parse',
-      { input: {}, replyTo: 'elsewhere', metadata: { order: 1 } },
+      { input: {}, replyTo: 'elsewhere.results', metadata: { order: 1 } },
       { jobId: 'reply' },
     );
     const event = await rig.harness.event('reply');
     expect(event.data).toMatchObject({ outcome: 'rejected', metadata: { order: 1 } });
-    expect(await rig.harness.queue('elsewhere').getJob(event.id)).toBeDefined();
+    expect(await rig.harness.queue('elsewhere.results').getJob(event.id)).toBeDefined();
+  });
+
+  it('answers on results where the queue is not allowed, and puts nothing there', async () => {
+    const data = { input: urlInput(), replyTo: 'payments.charge', metadata: { amount: 1 } };
+    await rig.harness.push('knowhere', 'parse', data, { jobId: 'elsewhere' });
+    const event = await rig.harness.event('elsewhere');
+    expect(event.data).toMatchObject({ outcome: 'rejected', metadata: { amount: 1 } });
+    expect(await rig.harness.redis.keys(`${rig.harness.prefix}:payments.charge:*`)).toEqual([]);
   });
 
   it('leaves the worker unharmed', async () => {

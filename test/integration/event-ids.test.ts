@@ -59,22 +59,22 @@ describe('a submission id that is used again', () => {
   it('beside a results job that failed for good is told', async () => {
     rig = await startKnowhere();
     const { harness } = rig;
-    const failing = new Worker('picky', async () => Promise.reject(new Error('no')), {
+    const failing = new Worker('results-picky', async () => Promise.reject(new Error('no')), {
       connection: harness.redis.duplicate(),
       prefix: harness.prefix,
       settings: { backoffStrategy: () => -1 },
     });
     failing.on('error', () => undefined);
-    await run('twice', { replyTo: 'picky' });
-    const picky = harness.queue('picky');
+    await run('twice', { replyTo: 'results-picky' });
+    const picky = harness.queue('results-picky');
     await until(async () => (await picky.getJobCountByTypes('failed', 'delayed')) === 1);
     await failing.close();
     const [first] = await picky.getJobs(['failed', 'delayed']);
-    await harness.redis.zrem(`${harness.prefix}:picky:delayed`, first!.id!);
-    await harness.redis.zadd(`${harness.prefix}:picky:failed`, Date.now(), first!.id!);
+    await harness.redis.zrem(`${harness.prefix}:results-picky:delayed`, first!.id!);
+    await harness.redis.zadd(`${harness.prefix}:results-picky:failed`, Date.now(), first!.id!);
     await harness.queue('knowhere.poll').clean(0, 100, 'completed');
-    await run('twice', { replyTo: 'picky' });
-    await harness.consume('picky');
+    await run('twice', { replyTo: 'results-picky' });
+    await harness.consume('results-picky');
     await until(() => told('twice').length === 1);
     expect(told('twice')[0]?.id).not.toBe(first!.id);
   });

@@ -67,6 +67,22 @@ describe('producers', () => {
     expect(await redis.type(`${prefix}:knowhere.submit:wait`)).not.toBe('hash');
   });
 
+  it('know the allowed queues where they are told, and leave them to the workers where not', async () => {
+    const request = { id: 'elsewhere', input: urlInput(), replyTo: 'payments.charge' };
+    const told = createProducer({
+      vendors: catalogue,
+      redisUrl: redisUrl(),
+      prefix,
+      replyTo: { allow: ['results-*'] },
+    });
+    try {
+      await expect(told.submit('knowhere', 'parse', request)).rejects.toMatchObject({ faults: [{ path: 'replyTo' }] });
+      await expect(producer.submit('knowhere', 'parse', request)).resolves.toEqual({ submissionId: 'elsewhere' });
+    } finally {
+      await told.close();
+    }
+  });
+
   it.each(['12', 'a:b:c', '0:a:b', 'knowhere-12', ''])('refuse the id %j', async (id) => {
     await expect(producer.submit('knowhere', 'parse', { id, input: urlInput() })).rejects.toBeInstanceOf(
       InvalidSubmissionError,
@@ -134,9 +150,9 @@ describe('consumers', () => {
           rest.push(event.data.outcome);
         },
       },
-      { redisUrl: redisUrl(), prefix: rig.harness.prefix, queue: 'mine' },
+      { redisUrl: redisUrl(), prefix: rig.harness.prefix, queue: 'my-results' },
     );
-    const replyTo = 'mine';
+    const replyTo = 'my-results';
     await rig.harness.push('knowhere', 'parse', { input: urlInput(), poll: quickPoll, replyTo }, { jobId: 'good' });
     await rig.harness.push('knowhere', 'parse', { input: {}, replyTo }, { jobId: 'bad' });
     await until(() => good.length === 1 && rest.length === 1);
