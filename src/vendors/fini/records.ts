@@ -104,5 +104,5 @@ export function canonicalUrl(text: string): string {
   if (!URL.canParse(text)) return text;
   const url = new URL(text);
   url.hash = '';
-  return url.href.replace(/\/+(\?|$)/, '$1');
+  return url.href.replace(/(?<!\/)\/+(\?|$)/, '$1');
 }
