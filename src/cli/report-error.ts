@@ -23,7 +23,9 @@ export function reportError(error: unknown): number {
 
 /** One line for people on stderr, whatever stood in it. */
 export function complain(line: string): void {
-  process.stderr.write(`jobferry: ${redactText(line).replace(/\s*[\r\n]+\s*/g, ' ')}\n`);
+  const parts = redactText(line).split(/[\r\n]/);
+  const text = parts.map((part) => part.trim()).filter((part) => part !== '');
+  process.stderr.write(`jobferry: ${text.join(' ')}\n`);
 }
 
 function describeError(error: unknown): { exitCode: number; lines: string[] } {

@@ -150,7 +150,7 @@ async function aptSettings(workDir: string): Promise<string[]> {
 }
 
 async function candidateOf(policy: { stdout: string }): Promise<string | undefined> {
-  const version = /^\s*Candidate:\s*(\S+)/m.exec(policy.stdout)?.[1];
+  const version = /^[ \t]*Candidate:[ \t]*(\S+)/m.exec(policy.stdout)?.[1];
   return version === undefined || version === '(none)' ? undefined : version;
 }
 

@@ -221,7 +221,7 @@ function toTransferError(error: unknown): Error {
 function readable(text: string, links: readonly URL[]): string {
   const values = links.flatMap((link) => [...link.searchParams.values()]).flatMap(formsOf);
   const plain = withoutForms(text, values)
-    .replace(/<[^>]*>/g, ' ')
+    .replace(/<[^<>]*>/g, ' ')
     .replace(/\s+/g, ' ')
     .trim();
   return clip(redactText(plain), 300);

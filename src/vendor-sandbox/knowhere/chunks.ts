@@ -36,7 +36,7 @@ export function chunked(text: string, fileName: string, imagePath: string | null
   };
 
   for (const block of blocks(text)) {
-    const heading = /^(#{1,6}) +(.+)$/m.exec(block);
+    const heading = /^(#{1,6}) +(\S.*)$/m.exec(block);
     if (block.startsWith('|') && block.includes('\n|')) {
       flush();
       const file = `tables/table-${tables.length + 1}.html`;

@@ -46,7 +46,7 @@ function* contentStreams(pdf: Buffer): Generator<string> {
 function shownStrings(block: string): string {
   let line = '';
   for (const [, literal, gap, operator] of block.matchAll(
-    /\(((?:\\[\s\S]|[^\\()])*)\)|(-?\d+(?:\.\d+)?)(?=\s*\()|(\bTd\b|\bTD\b|T\*|')/g,
+    /\(((?:\\[\s\S]|[^\\()])*)\)|(?<!\d)(-?\d+(?:\.\d+)?)(?=\s*\()|(\bTd\b|\bTD\b|T\*|')/g,
   )) {
     if (literal !== undefined) line += unescaped(literal);
     else if (gap !== undefined && Number(gap) < -150 && !line.endsWith(' ')) line += ' ';

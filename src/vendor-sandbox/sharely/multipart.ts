@@ -52,7 +52,7 @@ export class MultipartReader {
     const disposition = /^content-disposition:\s*form-data(.*)$/im.exec(headers)?.[1];
     const name = parameter(disposition, 'name');
     if (name === null) throw new MultipartError('a part has no name');
-    const contentType = /^content-type:\s*(.+?)\s*$/im.exec(headers)?.[1] ?? null;
+    const contentType = /^content-type:(.+)$/im.exec(headers)?.[1]?.trim() ?? null;
     return { name, fileName: parameter(disposition, 'filename'), contentType };
   }
 

@@ -25,7 +25,8 @@ const webUrl = z
     message: 'must be an http or https URL that points straight at the file',
   });
 
-const hasExtension = /[^/\\.][^/\\]*\.[A-Za-z0-9]{1,10}$/;
+/** A dot and letters at the end, with more than dots before them in the last part of the path. */
+const hasExtension = /[^/\\.]\.+[A-Za-z0-9]{1,10}$/;
 
 const common = {
   dataId: z
