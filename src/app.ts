@@ -1,5 +1,6 @@
 import type { Environment } from './config/accounts.ts';
 import { loadConfig, requireRedis, type Config } from './config/load-config.ts';
+import { baseUrlOf } from './config/plain-http.ts';
 import type { CompletionEvent } from './core/completion-event.ts';
 import { ConfigError } from './core/errors.ts';
 import { redactText } from './core/redact.ts';
@@ -13,6 +14,7 @@ import type { Stage } from './queues/names.ts';
 import { ResultQueues } from './queues/open-queue.ts';
 import { RecordStore } from './queues/record-store.ts';
 import { RedisClock } from './queues/redis-clock.ts';
+import { withRedisUrl } from './queues/redis-environment.ts';
 import { RedisHealth, refuseEviction } from './queues/redis-health.ts';
 import { adapters } from './vendors/catalogue.ts';
 import { HttpClient } from './vendors/http.ts';
@@ -92,7 +94,7 @@ export async function startWorkers(options: StartWorkersOptions = {}): Promise<R
     logger = silentLogger,
     stages = ['submit', 'poll'],
   } = options;
-  const config = loadConfig(redisUrl === undefined ? env : { ...env, REDIS_URL: redisUrl }, vendors);
+  const config = loadConfig(redisUrl === undefined ? env : withRedisUrl(env, redisUrl), vendors);
   const redis = requireRedis(config);
   if (config.vendors.every(({ accounts }) => accounts.length === 0)) {
     const variables = vendors.flatMap(({ credentials, environment }) =>
@@ -119,6 +121,7 @@ export async function runWorkers(options: RunWorkersOptions): Promise<RunningWor
   try {
     // Before anything of BullMQ's is opened: it says this on the console, in a line of its own, and goes on.
     await refuseEviction(redis);
+    logConfiguration(options.config, options.vendors, logger);
     return await startOn(redis, options);
   } catch (error) {
     redis.disconnect();
@@ -223,6 +226,16 @@ async function startOn(redis: RedisConnection, options: RunWorkersOptions): Prom
       redis.disconnect();
     },
   };
+}
+
+/** Where the configuration comes from and where its keys are sent: what a file in the wrong folder would change. */
+function logConfiguration(config: Config, wanted: readonly string[] | undefined, logger: Logger): void {
+  const vendors = config.vendors.filter(({ adapter }) => wanted === undefined || wanted.includes(adapter.name));
+  const hosts = vendors.flatMap(({ adapter, accounts }) =>
+    accounts.map(({ name, account }) => `${adapter.name}/${name}: ${baseUrlOf(adapter, account)?.host ?? 'unknown'}`),
+  );
+  logger.info({ configFile: config.configFile ?? null, hosts }, 'configured');
+  for (const warning of config.warnings) logger.warn({}, warning);
 }
 
 function buildVendors(

@@ -4,13 +4,13 @@
  */
 import { ConfigError } from './core/errors.ts';
 import {
-  createProducer,
+  Producer,
   type InputOf,
   type OperationName,
-  type Producer,
   type Submitted,
   type SubmitRequest,
 } from './producers/producer.ts';
+import { readRedisEnvironment } from './queues/redis-environment.ts';
 import { catalogue, type Catalogue } from './vendors/catalogue.ts';
 
 export { startWorkers, type RunningWorkers, type StartWorkersOptions } from './app.ts';
@@ -35,6 +35,7 @@ export {
   type Submitted,
   type SubmitRequest,
 } from './producers/producer.ts';
+export type { RedisTls } from './queues/connection.ts';
 export type { CancelResult, SubmissionStatus } from './queues/submission-reader.ts';
 export { catalogue } from './vendors/catalogue.ts';
 export {
@@ -51,11 +52,13 @@ type VendorName = keyof Catalogue;
 
 let shared: Producer<Catalogue> | undefined;
 
-/** The producer behind `submit`, opened on first use from `REDIS_URL` and `JOBFERRY_PREFIX`. */
+/** The producer behind `submit`, opened on first use from `REDIS_URL` and its companions, and `JOBFERRY_PREFIX`. */
 function producer(): Producer<Catalogue> {
-  const { REDIS_URL: redisUrl, JOBFERRY_PREFIX: prefix } = process.env;
-  if (redisUrl === undefined || redisUrl === '') throw new ConfigError([{ path: 'REDIS_URL', message: 'is not set' }]);
-  shared ??= createProducer({ vendors: catalogue, redisUrl, ...(prefix === undefined ? {} : { prefix }) });
+  if (shared !== undefined) return shared;
+  const { target: redis } = readRedisEnvironment(process.env);
+  if (redis === undefined) throw new ConfigError([{ path: 'REDIS_URL', message: 'is not set' }]);
+  const prefix = process.env['JOBFERRY_PREFIX'];
+  shared = new Producer({ vendors: catalogue, redis, ...(prefix === undefined ? {} : { prefix }) });
   return shared;
 }
 

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import * as z from 'zod';
 import type { Fault } from '../core/json.ts';
+import { findJsonFault } from './json-fault.ts';
 import { defaultReplyPatterns, replyPatternPattern } from '../queues/reply-queues.ts';
 import { pollOverrides, toFaults } from '../queues/submit-job.ts';
 
@@ -48,6 +49,17 @@ export const configFile = z.strictObject({
         .default([...defaultReplyPatterns])
         .describe(
           'The queues that submissions may name in `replyTo`; `*` stands for any characters. `results` is always allowed: it gets what names no queue, or one that is not allowed.',
+        ),
+    })
+    .prefault({}),
+  redact: z
+    .strictObject({
+      fields: z
+        .array(z.string().min(1).max(100))
+        .max(200)
+        .default([])
+        .describe(
+          'Further names of fields whose values are hidden in logs and on the board, compared without case, dashes and underscores.',
         ),
     })
     .prefault({}),
@@ -115,8 +127,9 @@ export function readConfigFile(path: string, mustExist: boolean, faults: Fault[]
   let json: unknown;
   try {
     json = JSON.parse(text);
-  } catch (error) {
-    faults.push({ path, message: `is no JSON: ${(error as Error).message}` });
+  } catch {
+    const { line, column } = findJsonFault(text);
+    faults.push({ path, message: `is not valid JSON at line ${line}, column ${column}` });
     return fallback;
   }
   const parsed = configFile.safeParse(json);

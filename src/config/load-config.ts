@@ -1,12 +1,17 @@
-import { statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { ConfigError } from '../core/errors.ts';
 import type { Fault } from '../core/json.ts';
+import { hideFields } from '../core/redact.ts';
 import type { VendorAdapter } from '../ports/vendor-adapter.ts';
-import { parseRedisUrl, whyPrefixIsUnfit, type RedisTarget } from '../queues/connection.ts';
+import { whyPrefixIsUnfit, type RedisTarget } from '../queues/connection.ts';
 import { defaultPrefix } from '../queues/names.ts';
+import { readRedisEnvironment, type RedisEnvironment } from '../queues/redis-environment.ts';
 import { readAccounts, type ConfiguredAccount, type Environment } from './accounts.ts';
 import { readConfigFile, type ConfigFile } from './config-file.ts';
+import { refuseFoundAddresses } from './found-file.ts';
+import { refusePlainHttp } from './plain-http.ts';
+import { secretFilesOf, warnOfOpenFiles } from './secret-files.ts';
 
 /** Everything that was read from outside, checked once, frozen. */
 export interface Config {
@@ -28,6 +33,10 @@ export interface Config {
   maxResultBytes: number;
   reconcile: ConfigFile['reconcile'];
   ambiguity: ConfigFile['ambiguity'];
+  /** The configuration file that was read; undefined when there is none. */
+  configFile: string | undefined;
+  /** What is no fault and should be said at start, one line each. */
+  warnings: readonly string[];
   /** How long a step of a vendor module may go without visible activity, ms; not in the file, for tests. */
   stepLimitMs?: number;
   /** After how long a turn that is in no such step counts as hung, ms; for tests as well. */
@@ -42,17 +51,17 @@ const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']
  */
 export function loadConfig(env: Environment, adapters: readonly VendorAdapter[], cwd = process.cwd()): Config {
   const faults: Fault[] = [];
-  const file = readConfigFile(
-    path.resolve(cwd, env['JOBFERRY_CONFIG'] ?? 'jobferry.config.json'),
-    env['JOBFERRY_CONFIG'] !== undefined,
-    faults,
-  );
+  const filePath = path.resolve(cwd, env['JOBFERRY_CONFIG'] ?? 'jobferry.config.json');
+  const isNamed = env['JOBFERRY_CONFIG'] !== undefined;
+  const file = readConfigFile(filePath, isNamed, faults);
+  if (!isNamed) faults.push(...refuseFoundAddresses(filePath, file.accounts, adapters, env));
+  hideFields(file.redact.fields);
   const known = new Set(adapters.map((adapter) => adapter.name));
   for (const vendor of Object.keys(file.accounts)) {
     if (!known.has(vendor))
       faults.push({ path: `accounts.${vendor}`, message: `no such vendor; known: ${[...known].join(', ')}` });
   }
-  const redis = readRedis(env, faults);
+  const { target: redis, secretFiles } = readRedis(env, cwd, faults);
   const config: Config = {
     redis,
     prefix: readPrefix(env, redis, faults),
@@ -70,7 +79,10 @@ export function loadConfig(env: Environment, adapters: readonly VendorAdapter[],
     maxResultBytes: file.results.maxBytes,
     reconcile: file.reconcile,
     ambiguity: file.ambiguity,
+    configFile: existsSync(filePath) ? filePath : undefined,
+    warnings: warnOfOpenFiles([...secretFiles, ...secretFilesOf(file.accounts)]),
   };
+  faults.push(...refusePlainHttp(config.vendors, config.allowPrivateUrls));
   if (faults.length > 0) throw new ConfigError(faults);
   return Object.freeze(config);
 }
@@ -79,19 +91,21 @@ export function loadConfig(env: Environment, adapters: readonly VendorAdapter[],
 export function requireRedis(config: Config): RedisTarget {
   if (config.redis !== undefined) return config.redis;
   throw new ConfigError([
-    { path: 'REDIS_URL', message: 'is not set; expected redis://host:port (`jobferry dev` starts a Redis of its own)' },
+    {
+      path: 'REDIS_URL',
+      message:
+        'is not set, nor is REDIS_URL_FILE; expected redis://host:port (`jobferry dev` starts a Redis of its own)',
+    },
   ]);
 }
 
-function readRedis(env: Environment, faults: Fault[]): RedisTarget | undefined {
-  const text = env['REDIS_URL'];
-  if (text === undefined || text === '') return undefined;
+function readRedis(env: Environment, cwd: string, faults: Fault[]): RedisEnvironment {
   try {
-    return parseRedisUrl(text);
+    return readRedisEnvironment(env, cwd);
   } catch (error) {
     if (error instanceof ConfigError) faults.push(...error.faults);
     else throw error;
-    return undefined;
+    return { target: undefined, secretFiles: [] };
   }
 }
 

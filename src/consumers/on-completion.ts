@@ -1,7 +1,7 @@
 import { Worker, type Job } from 'bullmq';
 import { completionEvent, type CompletionEvent } from '../core/completion-event.ts';
 import type { Outcome } from '../core/submission.ts';
-import { openConnection, parseRedisUrl, requireFitPrefix } from '../queues/connection.ts';
+import { openConnection, parseRedisUrl, requireFitPrefix, type RedisTls } from '../queues/connection.ts';
 import { defaultPrefix, defaultResultQueue } from '../queues/names.ts';
 
 /** Events of one outcome, or of any. */
@@ -16,6 +16,8 @@ export type CompletionHandler =
 
 export interface OnCompletionOptions {
   redisUrl: string;
+  /** For `rediss://`: the authority to trust, and a client certificate with its key, as PEM texts. */
+  tls?: RedisTls;
   /** `results` when left out. */
   queue?: string;
   /** `bull` when left out. */
@@ -38,8 +40,8 @@ export async function onCompletion(
   options: OnCompletionOptions,
 ): Promise<{ close(): Promise<void> }> {
   const onError = options.onError ?? (() => undefined);
-  const { redisUrl, prefix = defaultPrefix } = options;
-  const redis = parseRedisUrl(redisUrl);
+  const { redisUrl, tls, prefix = defaultPrefix } = options;
+  const redis = parseRedisUrl(redisUrl, tls);
   requireFitPrefix(prefix, redis);
   const connection = openConnection(redis, onError);
   const worker = new Worker(

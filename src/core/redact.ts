@@ -17,11 +17,14 @@ const authorization =
 const cookie = /((?:set-)?cookie(?:\\*["'])?\s{0,8}[:=]\s{0,8})[^\r\n"'\\}]{3,}/gi;
 const bearer = /\b(Bearer|Basic)\s{1,8}[A-Za-z0-9._~+/=-]{4,}/gi;
 const knownKeys =
-  /\b(?:sk_|sk-|pk_|rk_|fini_|whsec_|ghp_|gho_|github_pat_|xox[abprs]-|AKIA|ASIA|AIza)[A-Za-z0-9._-]{3,}/g;
+  /\b(?:(?:sk_|sk-|pk_|rk_|fini_|whsec_|gh[oprsu]_|github_pat_|xox[abeprs]-|AKIA|ASIA|AIza)[A-Za-z0-9._-]{3,}|(?:glpat-|dckr_pat_|hvs\.|hvb\.|ya29\.|SG\.)[A-Za-z0-9._-]{12,}|(?:npm_|hf_|dop_v1_|shp(?:at|ca|pa|ss)_)[A-Za-z0-9]{24,})/g;
+/** Addresses that are a secret as a whole: whoever knows one may post. */
+const webhook =
+  /(\b(?:hooks\.slack\.com\/(?:services|workflows|triggers)|discord(?:app)?\.com\/api\/webhooks|api\.telegram\.org)\/)[^\s"'<>\\?#]*/gi;
 const jsonWebToken = /eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)*/g;
 const privateKey = /-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----[^-]*(?:-----END [A-Z ]{0,40}PRIVATE KEY-----)?/g;
 const namedSecret =
-  /((?:api[-_]?key|access[-_]?key(?:[-_]?id)?|private[-_]?key|pass(?:word|wd|phrase)|secret|signature|credentials?|(?:[?&;]|\b)sig|(?<![a-z])token|(?:access|refresh|session|security|auth|id|api)[-_]?token)(?:\\*["'])?\s{0,8}[:=]\s{0,8}(?:\\*["'])?)[^\s"',;&}\\]{3,}/gi;
+  /((?:api[-_]?key|access[-_]?key(?:[-_]?id)?|private[-_]?key|account[-_]?key|pass(?:word|wd|phrase)|secret|signature|credentials?|(?:[?&;]|\b)sig|(?<![a-z])(?:token|pwd|pin|otp|jwt|iban)|session[-_]?id|card[-_]?number|(?:access|refresh|session|security|auth|id|api)[-_]?token)(?:\\*["'])?\s{0,8}[:=]\s{0,8}(?:\\*["'])?)[^\s"',;&}\\]{3,}/gi;
 
 /**
  * A text without credentials: URLs lose their query and user info, keys and tokens become `[redacted]`. What a terminal would
@@ -34,6 +37,7 @@ export function redactText(given: string): string {
   return text
     .replace(privateKey, '[redacted]')
     .replace(url, redactUrl)
+    .replace(webhook, '$1[redacted]')
     .replace(encodedQuery, '%3F[redacted]')
     .replace(authorization, '$1[redacted]')
     .replace(cookie, '$1[redacted]')
@@ -57,7 +61,7 @@ function redactUrl(_match: string, scheme: string, rest: string): string {
 const leastSecretLength = 8;
 
 /**
- * The ways in which somebody who was sent a secret may quote it: as it is, as a JSON text, in percent-encoding, or
+ * The ways in which somebody who was sent a secret may quote it: as it is, as a JSON text, in percent-encoding, in hex, or
  * inside of something that is base64, where it looks different at each of three offsets.
  */
 export function formsOf(secret: string): string[] {
@@ -68,7 +72,17 @@ export function formsOf(secret: string): string[] {
     const part = encoded.slice(offset === 0 ? 0 : offset + 1, -2);
     return [part, part.replaceAll('-', '+').replaceAll('_', '/')];
   });
-  return [...new Set([secret, JSON.stringify(secret).slice(1, -1), encodeURIComponent(secret), ...inside])];
+  const hex = Buffer.from(secret).toString('hex');
+  return [
+    ...new Set([
+      hex,
+      hex.toUpperCase(),
+      secret,
+      JSON.stringify(secret).slice(1, -1),
+      encodeURIComponent(secret),
+      ...inside,
+    ]),
+  ];
 }
 
 /** A text without the given quotes of secrets. Needed for those that no pattern knows. */
@@ -78,11 +92,28 @@ export function withoutForms(text: string, forms: readonly string[]): string {
 
 /** What a field's name ends in when its value is a secret; compared without case, dashes and underscores. */
 const secretNames =
-  /(?:authorization|cookie|apikey|password|passwd|passphrase|secret|token|signature|privatekey|accesskey|accesskeyid|credentials?|connectionstring)$/;
+  /(?:authorization|cookie|apikey|password|passwd|passphrase|secret|token|signature|privatekey|accesskey|accesskeyid|accountkey|credentials?|connectionstring|sessionid|cardnumber)$/;
+/** Secret as the last word of a name: `userPin`, `card_pin`, and not `shopping`. */
+const secretWords: ReadonlySet<string> = new Set(['pin', 'pwd', 'otp', 'jwt', 'iban', 'cvc', 'cvv']);
+/** Further names, from the configuration of this process; plain as `plainName` makes them. */
+const furtherNames = new Set<string>();
+
+/** Hides the values of further fields, from now on and for this whole process. */
+export function hideFields(names: readonly string[]): void {
+  for (const name of names) furtherNames.add(plainName(name));
+}
+
+function plainName(name: string): string {
+  return name.replace(/[-_\s]/g, '').toLowerCase();
+}
 
 /** True for names such as `apiKey`, `X-Api-Key`, `clientSecret`, `refresh_token`. */
 export function isSecretName(name: string): boolean {
-  return name.length <= 256 && secretNames.test(name.replace(/[-_\s]/g, '').toLowerCase());
+  if (name.length > 256) return false;
+  const plain = plainName(name);
+  if (secretNames.test(plain) || furtherNames.has(plain)) return true;
+  const lastWord = name.split(/[^A-Za-z]|(?<=[a-z])(?=[A-Z])/).at(-1) ?? '';
+  return secretWords.has(lastWord.toLowerCase());
 }
 
 /**

@@ -13,6 +13,7 @@ import {
   requireFitPrefix,
   type RedisConnection,
   type RedisTarget,
+  type RedisTls,
 } from '../queues/connection.ts';
 import { isNumberedId, whyJobIdIsUnsafe } from '../queues/job-ids.ts';
 import { defaultPrefix, stageQueue } from '../queues/names.ts';
@@ -59,6 +60,8 @@ export interface ProducerOptions<V extends Vendors> {
   vendors: V;
   /** `redis://…`; see `parseRedisUrl` for all forms. */
   redisUrl: string;
+  /** For `rediss://`: the authority to trust, and a client certificate with its key, as PEM texts. */
+  tls?: RedisTls;
   /** BullMQ's key prefix; `bull` when left out. */
   prefix?: string;
   /**
@@ -97,7 +100,7 @@ export class Producer<V extends Vendors> {
   readonly #queues = new Map<string, Queue>();
   readonly #reader: SubmissionReader;
 
-  constructor(options: Omit<ProducerOptions<V>, 'redisUrl'> & { redis: RedisTarget }) {
+  constructor(options: Omit<ProducerOptions<V>, 'redisUrl' | 'tls'> & { redis: RedisTarget }) {
     this.#vendors = options.vendors;
     this.#replyRules = { vendors: Object.keys(options.vendors), allow: options.replyTo?.allow };
     this.#prefix = options.prefix ?? defaultPrefix;
@@ -253,7 +256,7 @@ export class Producer<V extends Vendors> {
  * @throws ConfigError when the URL is none, or the prefix does not fit a cluster
  */
 export function createProducer<const V extends Vendors>(options: ProducerOptions<V>): Producer<V> {
-  return new Producer({ ...options, redis: parseRedisUrl(options.redisUrl) });
+  return new Producer({ ...options, redis: parseRedisUrl(options.redisUrl, options.tls) });
 }
 
 /** BullMQ and ioredis wait for Redis in several places; a caller in a request handler must not. */

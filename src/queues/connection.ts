@@ -18,13 +18,23 @@ export type RedisTarget =
 /** Without the option that changes what replies look like: BullMQ and our scripts read the default form. */
 type ConnectionOptions = Omit<RedisOptions, 'replyMapping'>;
 
+/** PEM texts for `rediss://`: the authority to trust instead of the usual ones, and the client's own certificate and key. */
+export interface RedisTls {
+  ca?: string;
+  cert?: string;
+  key?: string;
+}
+
 /**
  * @throws ConfigError naming `REDIS_URL`; the password is never in the message.
  */
-export function parseRedisUrl(text: string): RedisTarget {
+export function parseRedisUrl(text: string, tls: RedisTls = {}): RedisTarget {
   const match = /^(rediss?)(?:\+(sentinel|cluster))?:\/\/(?:([^@/]*)@)?([^/?#]+)(?:\/([^?#]*))?$/.exec(text.trim());
   if (match === null) throw badUrl('expected redis://host:port, rediss://…, redis+sentinel://… or redis+cluster://…');
   const [, scheme, mode, userInfo = '', hostList = '', path = ''] = match;
+  // Taken as part of a host, the rest of a password would be printed with it and looked up in DNS.
+  if (hostList.includes('@') || path.includes('@'))
+    throw badUrl('a host contains "@": percent-encode user and password ("@" is %40, "/" is %2F)');
   const nodes = hostList.split(',').map((host) => parseHost(host, mode === 'sentinel' ? 26_379 : 6_379));
   const first = nodes[0];
   if (first === undefined) throw badUrl('names no host');
@@ -34,7 +44,7 @@ export function parseRedisUrl(text: string): RedisTarget {
   const options: ConnectionOptions = {
     ...(username === '' ? {} : { username }),
     ...(password === '' ? {} : { password }),
-    ...(scheme === 'rediss' ? { tls: {} } : {}),
+    ...(scheme === 'rediss' ? { tls } : {}),
   };
   const parts = path.split('/').filter((part) => part !== '');
   if (mode === 'sentinel') {
@@ -42,8 +52,8 @@ export function parseRedisUrl(text: string): RedisTarget {
     if (name === undefined)
       throw badUrl('a sentinel URL ends in the name of the master: redis+sentinel://host:26379/mymaster');
     // Without these two, ioredis takes `tls` as said of neither.
-    const tls = scheme === 'rediss' ? { enableTLSForSentinelMode: true, sentinelTLS: {} } : {};
-    return { kind: 'sentinel', options: { ...options, ...tls, sentinels: nodes, name, ...parseDb(db) } };
+    const both = scheme === 'rediss' ? { enableTLSForSentinelMode: true, sentinelTLS: tls } : {};
+    return { kind: 'sentinel', options: { ...options, ...both, sentinels: nodes, name, ...parseDb(db) } };
   }
   if (mode === 'cluster') return { kind: 'cluster', nodes, options };
   if (nodes.length > 1) throw badUrl('several hosts need redis+sentinel:// or redis+cluster://');

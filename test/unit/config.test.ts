@@ -103,7 +103,7 @@ describe('configuration', () => {
   it('refuses a file that was named and is not there', () => {
     expect(faultsOf({ JOBFERRY_CONFIG: 'nowhere.json' })).toHaveLength(1);
     writeFileSync(path.join(folder, 'jobferry.config.json'), '{');
-    expect(faultsOf({}).join()).toContain('no JSON');
+    expect(faultsOf({}).join()).toContain('not valid JSON at line 1, column 2');
   });
 
   it('does not guess a Redis', () => {

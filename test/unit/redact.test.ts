@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { formsOf, isSecretName, redactText, redactValue, withoutForms } from '../../src/core/redact.ts';
+import { formsOf, hideFields, isSecretName, redactText, redactValue, withoutForms } from '../../src/core/redact.ts';
 
 describe('redactText', () => {
   test.each([
@@ -138,5 +138,52 @@ describe('withoutForms', () => {
   test('leaves a text without it alone, and short words everywhere', () => {
     expect(withoutForms('nothing here', forms)).toBe('nothing here');
     expect(formsOf('sk_test')).toEqual([]);
+  });
+});
+
+describe('tokens and names that services of others use', () => {
+  test.each([
+    'ghs_0123456789abcdef',
+    'glpat-0123456789abcdefghij',
+    'npm_0123456789abcdefghijABCDEFGHIJ012345',
+    'hf_abcdefghijklmnopqrstuvwxyzABCDEFGH',
+    'SG.0123456789abcdef.0123456789abcdef',
+    'dckr_pat_0123456789abcdef',
+    'hvs.0123456789abcdefghij',
+    'ya29.a0123456789abcdef',
+    'dop_v1_0123456789abcdef0123456789abcdef',
+    'shpat_0123456789abcdef0123456789abcdef',
+  ])('%s', (token) => {
+    expect(redactText(`said ${token} to it`)).toBe('said [redacted] to it');
+  });
+
+  test('addresses that are a secret as a whole, and named values in text', () => {
+    expect(redactText('POST https://hooks.slack.com/services/T0/B0/planted now')).toBe(
+      'POST https://hooks.slack.com/services/[redacted] now',
+    );
+    expect(redactText('AccountKey=planted0; pin: 4711; sessionId=planted1')).not.toMatch(/planted|4711/);
+    expect(redactText('npm_lifecycle_event and shopping: a pinned list')).toBe(
+      'npm_lifecycle_event and shopping: a pinned list',
+    );
+  });
+
+  test('fields', () => {
+    for (const name of ['pin', 'userPin', 'pwd', 'otp', 'jwt', 'sessionId', 'iban', 'card_number', 'IBAN'])
+      expect(isSecretName(name), name).toBe(true);
+    for (const name of ['shopping', 'spin', 'pinned', 'option', 'urban', 'session'])
+      expect(isSecretName(name), name).toBe(false);
+  });
+
+  test('further fields, once they are told', () => {
+    expect(isSecretName('patientNumber')).toBe(false);
+    hideFields(['patient-number']);
+    expect(redactValue({ patientNumber: 17, patient: 1 })).toEqual({ patientNumber: '[redacted]', patient: 1 });
+  });
+
+  test('our own key in hex', () => {
+    const secret = 'Zm+/0a1b2c3d';
+    const hex = Buffer.from(secret).toString('hex');
+    for (const quoted of [hex, hex.toUpperCase()])
+      expect(withoutForms(`got ${quoted}!`, formsOf(secret))).toBe('got [redacted]!');
   });
 });

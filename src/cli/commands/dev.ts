@@ -9,6 +9,7 @@ import { loadConfig, requireRedis, type Config } from '../../config/load-config.
 import { startEmbeddedRedis } from '../../embedded-redis/index.ts';
 import { AccountBoard } from '../../queues/account-board.ts';
 import { openConnection } from '../../queues/connection.ts';
+import { withRedisUrl } from '../../queues/redis-environment.ts';
 import { adapters } from '../../vendors/catalogue.ts';
 import { startSandbox, type Sandbox } from '../../vendor-sandbox/index.ts';
 import { readAccountStates } from '../account-states.ts';
@@ -34,7 +35,7 @@ const tidyMs = 1_500;
 /** Everything on this machine, until a signal. */
 export async function dev(flags: { demo: boolean; speed: number }): Promise<number> {
   const folders = findFolders();
-  const env = withFolders(process.env, folders);
+  const env = withFolders(withRedisUrl(process.env), folders);
   const given = loadConfig(env, adapters);
   const view = new DevView();
   // The view tells what happens; the log is for trouble only, unless somebody asks for more.
@@ -115,6 +116,9 @@ export async function dev(flags: { demo: boolean; speed: number }): Promise<numb
         `${styled('cyan', board.url)}${isElsewhere ? `  port ${usualBoardPort} is taken; PORT names another` : ''}`,
       ],
       ['Redis', `redis://${describeTarget(target)}${env['REDIS_URL'] === undefined ? '' : '  from REDIS_URL'}`],
+      ...(env['REDIS_URL'] === undefined
+        ? [['', 'It has no password: other users of this machine can read and change jobs.'] as const]
+        : []),
       ...(sandbox === undefined ? [] : [['Sandbox', `${sandbox.url}  ${describePlayed(config, played)}`] as const]),
       ...describeReal(config, played).map((line) => ['Vendor', line] as const),
       ['Workers', workers.queues.join(', ')],
