@@ -1,12 +1,17 @@
 import { constants } from 'node:fs';
-import { open, realpath, type FileHandle } from 'node:fs/promises';
+import { lstat, open, readlink, realpath, type FileHandle } from 'node:fs/promises';
 import path from 'node:path';
 import { InvalidSubmissionError } from '../core/errors.ts';
 import type { OpenFile } from '../ports/vendor-adapter.ts';
 
+/** Openings of a file that is replaced, or whose folder is moved, at that very moment. */
+const maxTries = 5;
+
 /**
  * Opens a file that a submission names. Only what really lies below the folder is readable: no absolute path, no
- * `..`, no link that leads out, nothing but a regular file with something in it.
+ * `..`, no link that leads out, nothing but a regular file with something in it; also where others swap folders for
+ * links meanwhile. A hard link is the file itself and is read: making one to a file of another user is what Linux'
+ * `protected_hardlinks` prevents.
  * @param folder - `JOBFERRY_FILES_DIR`; undefined refuses every file.
  * @param field - the input field that names the file, for the fault's path.
  * @throws InvalidSubmissionError
@@ -27,11 +32,7 @@ export async function openFileBelow(folder: string | undefined, name: string, fi
   }
   let handle: FileHandle | undefined;
   try {
-    const real = await realpath(path.join(root, name));
-    if (real === root) throw refuse('is a folder');
-    if (!real.startsWith(root + path.sep)) throw refuse('leads out of JOBFERRY_FILES_DIR');
-    // What was resolved is what gets opened; a link put in its place meanwhile is not followed, a FIFO does not block.
-    handle = await open(real, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    handle = await openBelow(root, path.join(root, name), refuse);
     const stat = await handle.stat();
     if (stat.isDirectory()) throw refuse('is a folder');
     if (!stat.isFile()) throw refuse('is not a regular file');
@@ -39,7 +40,7 @@ export async function openFileBelow(folder: string | undefined, name: string, fi
     const opened = handle;
     return {
       size: stat.size,
-      // Exactly the size that was announced, even if somebody appends meanwhile.
+      // Exactly the size that was announced, even if something is appended meanwhile.
       stream: () => opened.createReadStream({ start: 0, end: stat.size - 1, autoClose: false }),
       close: () => opened.close(),
     };
@@ -53,4 +54,66 @@ export async function openFileBelow(folder: string | undefined, name: string, fi
     if (code === 'ENAMETOOLONG') throw refuse('is too long for a path');
     throw error;
   }
+}
+
+/**
+ * Resolves a path and opens what it leads to. Between the two, a folder of the path can become a link, and the last part
+ * alone is guarded by `O_NOFOLLOW`: so the opened file is asked where it lies.
+ */
+async function openBelow(
+  root: string,
+  wanted: string,
+  refuse: (message: string) => InvalidSubmissionError,
+): Promise<FileHandle> {
+  for (let tries = 1; ; tries += 1) {
+    const real = await realpath(wanted);
+    if (real === root) throw refuse('is a folder');
+    if (!isBelow(root, real)) throw refuse('leads out of JOBFERRY_FILES_DIR');
+    // A link put in its place meanwhile is not followed, a FIFO does not block.
+    const handle = await open(real, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    try {
+      if (await liesBelow(root, real, handle)) return handle;
+    } catch (error) {
+      await handle.close();
+      throw error;
+    }
+    await handle.close();
+    if (tries >= maxTries) throw refuse('leads out of JOBFERRY_FILES_DIR, or is moved all the time');
+  }
+}
+
+function isBelow(root: string, file: string): boolean {
+  return file.startsWith(root === path.sep ? root : root + path.sep);
+}
+
+/** Does an open file lie below the folder? Where it does not, it was moved, or reached through a link. */
+async function liesBelow(root: string, real: string, handle: FileHandle): Promise<boolean> {
+  try {
+    // The kernel's own answer, for the file and not for a path: nothing that happens to folders changes it.
+    const where = await readlink(`/proc/self/fd/${handle.fd}`);
+    return isBelow(root, where);
+  } catch {
+    return isSamePath(root, real, handle);
+  }
+}
+
+/**
+ * Where the kernel does not tell (macOS, Windows): no part of the path is a link, before and after the last part is
+ * compared with the open file. That leaves a gap for who can swap a folder to and fro at the right two moments.
+ */
+export async function isSamePath(root: string, real: string, handle: FileHandle): Promise<boolean> {
+  const parts = path.relative(root, real).split(path.sep);
+  const folders = parts.slice(0, -1).map((_part, index) => path.join(root, ...parts.slice(0, index + 1)));
+  const before = await identify(folders);
+  const [opened, found] = await Promise.all([handle.stat({ bigint: true }), lstat(real, { bigint: true })]);
+  const after = await identify(folders);
+  if (before === undefined || before !== after) return false;
+  return opened.dev === found.dev && opened.ino === found.ino;
+}
+
+/** @returns undefined where one of them is not a folder. */
+async function identify(folders: readonly string[]): Promise<string | undefined> {
+  const stats = await Promise.all(folders.map((folder) => lstat(folder, { bigint: true })));
+  if (!stats.every((stat) => stat.isDirectory())) return undefined;
+  return stats.map(({ dev, ino }) => `${dev}:${ino}`).join(' ');
 }
