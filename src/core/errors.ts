@@ -31,7 +31,7 @@ export const errorCodes = {
   checksum_mismatch: 'The downloaded result does not have the checksum that the vendor gave.',
   result_too_large: 'The result is larger than the configured limit.',
   result_unavailable: 'The result could not be downloaded.',
-  address_refused: 'A link points to an address that is not public http or https.',
+  address_refused: 'A link leads to an address that is not public, or to a public one by plain http.',
   partial_failure: 'Some vendor jobs of the submission ended badly.',
   step_timeout: 'A step of the vendor module never ended and was given up.',
   internal_error: 'The engine failed; the message says how.',

@@ -199,6 +199,11 @@ export interface StepContext<Account, Input> {
   readonly http: VendorHttp;
   readonly transfers: Transfers;
   readonly now: number;
+  /**
+   * The end of the span that the submission is in, epoch ms. A confirmation that says "not yet" is asked once more when
+   * it has come, and what it does not settle then ends as `expired`.
+   */
+  readonly deadlineAt: number;
   /** 1 for the first try of this request. */
   readonly attempt: number;
   /** Earlier submits of this request whose fate is unknown: above 0, an answer may tell of the effect of one of them. */

@@ -11,7 +11,8 @@ import { formsOf, redactText, withoutForms } from '../core/redact.ts';
 import type { Artifact, DownloadRequest, OpenFile, Transfers } from '../ports/vendor-adapter.ts';
 import { openFileBelow } from './files.ts';
 import { networkCode } from './http.ts';
-import { checkLink, isPrivateUrl, publicLookup } from './public-address.ts';
+import { checkLink, isPrivateUrl, linkLookup, type AddressKind } from './public-address.ts';
+import { pickUploadHeaders } from './upload-headers.ts';
 
 export interface TransferOptions {
   /** The only folder that `file` inputs are read from. */
@@ -36,26 +37,29 @@ const slowestBytesPerMs = 8;
 /** Moves bytes between vendors' storage and our disk, streaming: no file is ever held in memory. */
 export class FileTransfers implements Transfers {
   readonly #options: TransferOptions;
-  readonly #agent: Agent;
-  /** For uploads to a vendor that is itself on a private address. */
+  readonly #publicAgent: Agent;
+  /** Where private addresses are allowed, or the vendor is on one itself. */
+  readonly #anyAgent: Agent;
+  /** For plain http, which is for private addresses alone. */
   readonly #privateAgent: Agent;
   readonly #idleMs: number;
 
   constructor(options: TransferOptions) {
     this.#options = options;
     this.#idleMs = options.idleTimeoutMs ?? 30_000;
-    const open = (allowPrivate: boolean): Agent =>
+    const open = (addresses: AddressKind): Agent =>
       new Agent({
         headersTimeout: this.#idleMs,
         bodyTimeout: this.#idleMs,
-        connect: { timeout: 10_000, lookup: publicLookup(allowPrivate) },
+        connect: { timeout: 10_000, lookup: linkLookup(addresses) },
       });
-    this.#agent = open(options.allowPrivateUrls);
-    this.#privateAgent = open(true);
+    this.#publicAgent = open('public');
+    this.#anyAgent = open('any');
+    this.#privateAgent = open('private');
   }
 
   async close(): Promise<void> {
-    await Promise.all([this.#agent.destroy(), this.#privateAgent.destroy()]);
+    await Promise.all([this.#publicAgent.destroy(), this.#anyAgent.destroy(), this.#privateAgent.destroy()]);
   }
 
   async openFile(name: string): Promise<OpenFile> {
@@ -70,22 +74,24 @@ export class FileTransfers implements Transfers {
     // A vendor on a private address hands out links to its own storage there; it has our key already.
     const allowPrivate = this.#options.allowPrivateUrls || isPrivateUrl(link.vendorUrl);
     const url = checkLink(link.url, allowPrivate);
+    const { sent, leftOut } = pickUploadHeaders(link.headers);
     const opened = await this.openFile(file);
     const late = AbortSignal.timeout(this.#allowedMs(opened.size));
     try {
       const reply = await this.#exchange(() =>
         request(url, {
           method: 'PUT',
-          // Storage signs the headers: exactly the given ones, and the length that S3 insists on.
-          headers: { ...withoutLength(link.headers), 'content-length': String(opened.size) },
+          // Storage signs the headers: the given ones as they are, and the length that S3 insists on.
+          headers: { ...sent, 'content-length': String(opened.size) },
           body: Readable.from(opened.stream(), { objectMode: false }),
-          dispatcher: allowPrivate ? this.#privateAgent : this.#agent,
+          dispatcher: this.#agentFor(url, allowPrivate),
           signal: AbortSignal.any([signal, late]),
         }),
       );
       const text = await readSome(reply.body, 4_096, this.#idleMs);
       if (reply.statusCode >= 200 && reply.statusCode < 300) return;
-      const said = `the storage answered ${reply.statusCode}: ${readable(text, [url])}`;
+      const missed = leftOut.length === 0 ? '' : `; headers that are never sent: ${clip(leftOut.join(', '), 200)}`;
+      const said = `the storage answered ${reply.statusCode}: ${readable(text, [url], secretValues(sent))}${missed}`;
       if (reply.statusCode >= 500 || reply.statusCode === 408 || reply.statusCode === 429) {
         throw new VendorUnavailableError(said, { taken: 'maybe', httpStatus: reply.statusCode });
       }
@@ -102,7 +108,8 @@ export class FileTransfers implements Transfers {
       safeName(order.account),
       safeName(order.submissionId),
     );
-    await mkdir(folder, { recursive: true });
+    // Names of submissions and vendor jobs are not for every user of the machine.
+    await mkdir(folder, { recursive: true, mode: 0o750 });
     const target = path.join(folder, safeName(order.fileName));
     // A name of its own: two workers may fetch the same result after a lost lock.
     const partial = `${target}.${randomUUID()}.part`;
@@ -114,6 +121,12 @@ export class FileTransfers implements Transfers {
           `expected SHA-256 ${order.sha256}, got ${sha256} over ${bytes} bytes`,
         );
       }
+      if (
+        order.sha256 === undefined &&
+        order.startsWith !== undefined &&
+        !(await beginsWith(partial, order.startsWith))
+      )
+        throw new LinkExpiredError(`the result link answered with ${bytes} bytes that are no such file`);
       await flush(partial);
       await rename(partial, target);
       return { path: target, bytes, sha256, verified: order.sha256 !== undefined };
@@ -166,7 +179,9 @@ export class FileTransfers implements Transfers {
     for (let hop = 0; hop <= maxRedirects; hop += 1) {
       const from = url;
       hops.push(from);
-      const reply = await this.#exchange(() => request(from, { method: 'GET', dispatcher: this.#agent, signal }));
+      const reply = await this.#exchange(() =>
+        request(from, { method: 'GET', dispatcher: this.#agentFor(from, this.#options.allowPrivateUrls), signal }),
+      );
       const { statusCode } = reply;
       if (statusCode === 200) return reply;
       const location = reply.headers['location'];
@@ -183,6 +198,11 @@ export class FileTransfers implements Transfers {
       throw new VendorUnavailableError(said, { taken: 'maybe', httpStatus: statusCode });
     }
     throw new StepFailedError('result_unavailable', `the result link redirects more than ${maxRedirects} times`);
+  }
+
+  #agentFor(url: URL, allowPrivate: boolean): Agent {
+    if (url.protocol === 'http:') return this.#privateAgent;
+    return allowPrivate ? this.#anyAgent : this.#publicAgent;
   }
 
   #allowedMs(bytes: number): number {
@@ -215,16 +235,38 @@ function toTransferError(error: unknown): Error {
 }
 
 /**
- * What a storage says, for people. S3 quotes the signature that it was sent, and with it what was signed, so whatever
- * stands in a link's query goes before anything is cut.
+ * What a storage says, for people. S3 quotes the request that it was sent, in several encodings, so only its code and
+ * sentence are taken where it has them; and whatever stands in a link's query, or in a signed header, goes before
+ * anything is cut.
  */
-function readable(text: string, links: readonly URL[]): string {
-  const values = links.flatMap((link) => [...link.searchParams.values()]).flatMap(formsOf);
-  const plain = withoutForms(text, values)
+function readable(text: string, links: readonly URL[], headerValues: readonly string[] = []): string {
+  const [code, sentence] = ['Code', 'Message'].map((name) => readElement(text, name));
+  const said = code === undefined ? text : `${code}: ${sentence ?? 'no message'}`;
+  const values = [...links.flatMap((link) => [...link.searchParams.values()]), ...headerValues];
+  const forms = values.flatMap((value) => [...formsOf(value), ...formsOf(escapeXml(value))]);
+  const plain = withoutForms(said, forms)
     .replace(/<[^<>]*>/g, ' ')
     .replace(/\s+/g, ' ')
     .trim();
   return clip(redactText(plain), 300);
+}
+
+/** The text of the first such element of an XML document; undefined where there is none. */
+function readElement(xml: string, name: string): string | undefined {
+  const start = xml.indexOf(`<${name}>`);
+  if (start < 0) return undefined;
+  const from = start + name.length + 2;
+  const end = xml.indexOf(`</${name}>`, from);
+  return end < 0 ? undefined : xml.slice(from, end);
+}
+
+function escapeXml(text: string): string {
+  return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
+}
+
+/** Values of signed headers can be credentials, such as a session token; kinds of content are not. */
+function secretValues(headers: Readonly<Record<string, string>>): string[] {
+  return Object.entries(headers).flatMap(([name, value]) => (/^content-type$/i.test(name) ? [] : [value]));
 }
 
 function tooSlow(bytes: number): VendorUnavailableError {
@@ -256,10 +298,16 @@ async function flush(file: string): Promise<void> {
   }
 }
 
-function withoutLength(headers: Record<string, string>): Record<string, string> {
-  return Object.fromEntries(
-    Object.entries(headers).filter(([name]) => !/^(content-length|host|connection|transfer-encoding)$/i.test(name)),
-  );
+async function beginsWith(file: string, text: string): Promise<boolean> {
+  const expected = Buffer.from(text, 'latin1');
+  const handle = await open(file, 'r');
+  try {
+    const found = Buffer.alloc(expected.length);
+    const { bytesRead } = await handle.read(found, 0, expected.length, 0);
+    return bytesRead === expected.length && found.equals(expected);
+  } finally {
+    await handle.close();
+  }
 }
 
 /** A name from outside made into one path segment. */

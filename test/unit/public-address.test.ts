@@ -1,5 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { checkLink, isPrivateUrl, isPublicAddress, publicLookup } from '../../src/vendors/public-address.ts';
+import {
+  checkLink,
+  isPrivateUrl,
+  isPublicAddress,
+  linkLookup,
+  type AddressKind,
+} from '../../src/vendors/public-address.ts';
 
 describe('public addresses', () => {
   it.each([
@@ -19,12 +25,20 @@ describe('public addresses', () => {
     '::ffff:127.0.0.1',
     '::ffff:10.0.0.1',
     '64:ff9b::7f00:1',
+    '::127.0.0.1',
+    '::7f00:1',
+    '::808:808',
+    '4000::1',
+    '2600::5efe:7f00:1',
+    '2600::200:5efe:a00:1',
+    '168.63.129.16',
+    '::ffff:168.63.129.16',
     'not an address',
   ])('%s is none', (address) => {
     expect(isPublicAddress(address)).toBe(false);
   });
 
-  it.each(['8.8.8.8', '2606:4700::1111'])('%s is one', (address) => {
+  it.each(['8.8.8.8', '168.63.129.15', '2606:4700::1111', '2a00:1450:4001:82f::200e'])('%s is one', (address) => {
     expect(isPublicAddress(address)).toBe(true);
   });
 
@@ -44,19 +58,36 @@ describe('public addresses', () => {
   it('takes a public link, and a private one where that is allowed', () => {
     expect(checkLink('https://example.com/a?b=c', false).hostname).toBe('example.com');
     expect(checkLink('http://127.0.0.1:1/x', true).port).toBe('1');
+    expect(checkLink('https://10.0.0.1/x', true).hostname).toBe('10.0.0.1');
     expect(() => checkLink('file:///etc/passwd', true)).toThrow();
     expect(isPrivateUrl('http://localhost:4010/knowhere')).toBe(true);
     expect(isPrivateUrl('https://api.knowhereto.ai')).toBe(false);
   });
 
+  it.each([
+    ['http://example.com/a', false],
+    ['http://8.8.8.8/a', false],
+    ['http://8.8.8.8/a', true],
+    ['http://[2606:4700::1111]/a', true],
+  ])('takes no plain http to the internet: %s, private ones allowed: %s', (link, allowPrivate) => {
+    expect(() => checkLink(link, allowPrivate)).toThrow(/plain http/);
+  });
+
+  const resolve = (kind: AddressKind, name = 'localhost'): Promise<unknown> =>
+    new Promise((done) => linkLookup(kind)(name, { all: true }, (error, addresses) => done(error ?? addresses)));
+
   it('refuses a name that resolves to a private address, at the socket', async () => {
-    const resolve = (allowPrivate: boolean): Promise<unknown> =>
-      new Promise((done) =>
-        publicLookup(allowPrivate)('localhost', { all: true }, (error, addresses) => done(error ?? addresses)),
+    expect(await resolve('public')).toMatchObject({ code: 'address_refused' });
+    for (const kind of ['any', 'private'] as const) {
+      expect(await resolve(kind)).toEqual(
+        expect.arrayContaining([expect.objectContaining({ family: expect.any(Number) as number })]),
       );
-    expect(await resolve(false)).toMatchObject({ code: 'address_refused' });
-    expect(await resolve(true)).toEqual(
-      expect.arrayContaining([expect.objectContaining({ family: expect.any(Number) as number })]),
-    );
+    }
+  });
+
+  it('refuses a public name for plain http, at the socket', async () => {
+    // An address is resolved to itself.
+    expect(await resolve('private', '8.8.8.8')).toMatchObject({ code: 'address_refused' });
+    expect(await resolve('public', '8.8.8.8')).toMatchObject([{ address: '8.8.8.8' }]);
   });
 });
