@@ -228,6 +228,47 @@ const cases: Record<string, (marker: string) => Promise<void>> = {
   fail: async (marker) => {
     expect((await doneJob(`${marker}--UNAVAILABLE`)).error.code).toBe('UNAVAILABLE');
   },
+  'fail-without-error': async (marker) => {
+    expect(await doneJob(marker)).toMatchObject({ status: 'failed', error: null });
+    sandbox.setDialect('doc');
+    expect(await doneJob(marker)).not.toHaveProperty('error');
+  },
+  'fail-with-text': async (marker) => {
+    const text = expect.stringMatching(/^Source file/) as string;
+    expect(await doneJob(`${marker},fail--NOT_FOUND`)).toMatchObject({ status: 'failed', error: text });
+  },
+  'created-as': async (marker) => {
+    expect((await answered(jobsUrl(), urlJob(marker))).status).toBe(201);
+    expect((await answered(jobsUrl(), urlJob(marker))).status).toBe(200);
+    expect(jobCount()).toBe(2);
+  },
+  'reset-in-seconds': async (marker) => {
+    const resetOf = async (url: string, init?: RequestInit) =>
+      Number((await answered(url, init)).headers.get('ratelimit-reset'));
+    sandbox.setDialect('doc');
+    expect(await resetOf(jobsUrl(), urlJob())).toBeGreaterThan(1_700_000_000);
+    expect(await resetOf(jobsUrl(), urlJob(marker))).toBeLessThanOrEqual(60);
+    const { job_id } = await created(`${marker}--at-lookup`);
+    expect(await resetOf(`${jobsUrl()}/${job_id as string}`)).toBeLessThanOrEqual(60);
+  },
+  'progress-goes-down': async (marker) => {
+    sandbox.setDialect('doc');
+    const { job_id } = await created(`${marker},pages--5,stall`);
+    await expect.poll(async () => (await look(job_id)).json().status).toBe('running');
+    const done: number[] = [];
+    for (let n = 0; n < 3; n += 1) done.push((await look(job_id)).json().progress.processed_pages);
+    expect(done[0]).toBeGreaterThan(done.at(-1) ?? NaN);
+    expect(done).toEqual([...done].sort((one, other) => other - one));
+  },
+  'upload-link-missing': async (marker) => {
+    const file = submit({ source_type: 'file', file_name: `a.fault-${marker}.txt` });
+    expect((await answered(jobsUrl(), file)).json()).toMatchObject({ upload_url: null, upload_headers: null });
+    sandbox.setDialect('doc');
+    const job = (await answered(jobsUrl(), file)).json();
+    expect(job).not.toHaveProperty('upload_url');
+    const { upload_url: url, upload_headers: headers } = (await look(job.job_id)).json();
+    expect(await ask(url, { method: 'PUT', headers, body: 'x' })).toMatchObject({ status: 200 });
+  },
   duration: async (marker) => {
     const startedAt = Date.now();
     const { job_id } = await created(`${marker}--1500000`);
@@ -310,6 +351,12 @@ const cases: Record<string, (marker: string) => Promise<void>> = {
     const left = Date.parse(job.result_url_expires_at as string) - Date.now();
     expect(left).toBeGreaterThan(500);
     expect(left).toBeLessThanOrEqual(2_000);
+  },
+  'result-late': async (marker) => {
+    const job = await doneJob(`${marker}--150`);
+    const get = () => answered(job.result_url, { headers: {} });
+    expect(await get()).toMatchObject({ status: 404, text: expect.stringContaining('NoSuchKey') });
+    await expect.poll(async () => (await get()).status, { timeout: 2_000 }).toBe(200);
   },
   'result-zip-slip': async (marker) => {
     const job = await doneJob(marker);

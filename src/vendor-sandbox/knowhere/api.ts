@@ -30,7 +30,7 @@ export class Api {
         : await this.#authenticated(call, admission, dialect, user, faults);
     const headers: Record<string, string> = { 'x-request-id': requestIdOf(call) };
     if (dialect === 'doc') Object.assign(headers, this.#parts.limits.docHeaders(user ?? '', this.#settings));
-    return withHeaders(reply, headers);
+    return deformed(withHeaders(reply, headers), admission.route, faults);
   }
 
   /**
@@ -157,7 +157,7 @@ export class Api {
     const isWaiting = dialect === 'doc' && now.status === 'waiting-file' && job.plan === null;
     return shownJob(job, dialect, {
       standing: now,
-      uploadUrl: isWaiting ? storage.uploadUrl(call, job) : null,
+      uploadUrl: isWaiting ? storage.uploadUrl(call, job, this.#settings) : null,
       result,
     });
   }
@@ -165,6 +165,20 @@ export class Api {
   #standing(job: KnowhereJob): Standing {
     return standing(job, Date.now(), this.#parts.clock, this.#settings);
   }
+}
+
+/** Other ways to say the same that clients meet elsewhere. */
+function deformed(reply: Reply, route: string, { active }: VendorFaults): Reply {
+  const headers = { ...reply.headers };
+  if (active.some((fault) => fault.name === 'reset-in-seconds')) {
+    for (const name of ['ratelimit-reset', 'x-ratelimit-reset']) {
+      const at = headers[name];
+      if (at !== undefined) headers[name] = String(Math.max(0, Number(at) - Math.floor(Date.now() / 1000)));
+    }
+  }
+  const createdAs = active.find((fault) => fault.name === 'created-as');
+  const isCreated = createdAs !== undefined && route === 'create' && reply.status < 300;
+  return { ...reply, headers, status: isCreated ? Number(createdAs.argument) : reply.status };
 }
 
 /**

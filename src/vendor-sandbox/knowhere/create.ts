@@ -6,11 +6,10 @@ import type { ApiParts } from './api-parts.ts';
 import { begin } from './begin.ts';
 import { type CreateInput, readCreate } from './create-input.ts';
 import { errorReply, invalidReply } from './errors.ts';
-import { standing } from './job.ts';
+import { standing, trait } from './job.ts';
 import { urlMaterial } from './material.ts';
 import { createdJob } from './render.ts';
 import { type Dialect, uploadLinkSeconds } from './settings.ts';
-import { uploadExpiry } from './storage.ts';
 
 /** Work ms that IMPL takes to find out the type of a URL without an extension (it sends a HEAD request). */
 const HEAD_REQUEST_MS = 400;
@@ -71,7 +70,7 @@ export async function createJob(parts: ApiParts, call: Call, context: CreateCont
     extension,
     dialect,
     user,
-    upload: sourceType === 'file' ? { contentType, expiresAtMs: uploadExpiry(settings, dialect) } : null,
+    upload: sourceType === 'file' ? { contentType } : null,
     faults: jobFaults(marked, armed),
   });
   if (sourceType === 'url') {
@@ -80,7 +79,7 @@ export async function createJob(parts: ApiParts, call: Call, context: CreateCont
   }
   call.jobId = job.id;
   call.jobCreated = true;
-  const url = storage.uploadUrl(call, job);
+  const url = trait(job, 'upload-link-missing') === undefined ? storage.uploadUrl(call, job, settings) : null;
   const upload = url === null ? null : { url, seconds: uploadLinkSeconds(settings, dialect) };
   return json(dialect === 'doc' && sourceType === 'url' ? 202 : 200, createdJob(job, dialect, upload));
 }

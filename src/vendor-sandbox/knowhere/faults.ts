@@ -13,6 +13,22 @@ function of(route: KnowhereRoute) {
 }
 
 export const knowhereFaults: readonly FaultDefinition[] = [
+  // What an answer looks like.
+  {
+    name: 'created-as',
+    summary: 'The create answers with this status, whatever the dialect has.',
+    argument: { meaning: 'the status', default: '201', kind: 'word', words: ['200', '201', '202'] },
+    ...of('create'),
+  },
+  {
+    name: 'reset-in-seconds',
+    summary:
+      '`RateLimit-Reset` and `X-RateLimit-Reset` count seconds from now, as in the IETF draft, and name no moment.',
+    ...vendor,
+    routes: ['create', 'lookup', 'list', 'confirm', 'delete'],
+    scope: 'request',
+    markerTimes: 'always',
+  },
   // How the job goes.
   {
     name: 'stall',
@@ -29,6 +45,16 @@ export const knowhereFaults: readonly FaultDefinition[] = [
     name: 'fail',
     summary: 'The job runs, then fails with this error code.',
     argument: { meaning: 'the error code', default: 'INTERNAL_ERROR', kind: 'word' },
+    ...ofJob,
+  },
+  {
+    name: 'fail-without-error',
+    summary: 'The job runs, then fails, and no look-up says why.',
+    ...ofJob,
+  },
+  {
+    name: 'fail-with-text',
+    summary: 'The job runs, then fails, and its `error` is a plain text.',
     ...ofJob,
   },
   {
@@ -61,6 +87,11 @@ export const knowhereFaults: readonly FaultDefinition[] = [
     ...ofJob,
   },
   {
+    name: 'progress-goes-down',
+    summary: 'While the job runs, each look-up shows fewer pages done than the one before.',
+    ...ofJob,
+  },
+  {
     name: 'not-found-first',
     summary: '404 for the first n look-ups of the job, though it exists.',
     argument: { meaning: 'look-ups', default: '2', kind: 'integer' },
@@ -81,6 +112,11 @@ export const knowhereFaults: readonly FaultDefinition[] = [
   {
     name: 'upload-unnoticed',
     summary: 'The upload arrives, but the job goes on only after a confirm-upload call.',
+    ...ofJob,
+  },
+  {
+    name: 'upload-link-missing',
+    summary: 'The answer to the create brings no upload link. Get Job shows one in DOC, and none in IMPL.',
     ...ofJob,
   },
   // What the job says of its result.
@@ -113,6 +149,12 @@ export const knowhereFaults: readonly FaultDefinition[] = [
     name: 'result-expires-in',
     summary: 'Every result link of the job lives this many seconds.',
     argument: { meaning: 'seconds', default: '1', kind: 'integer' },
+    ...ofJob,
+  },
+  {
+    name: 'result-late',
+    summary: 'Storage shows the result only this long after the end of the job, in wall-clock ms; until then 404.',
+    argument: { meaning: 'ms', default: '3000', kind: 'integer' },
     ...ofJob,
   },
   {

@@ -47,8 +47,8 @@ export interface KnowhereJob {
   /** Position in order of creation. */
   readonly index: number;
   readonly createdAtMs: number;
-  /** Present on file jobs: what the upload must carry, and until when it is taken. */
-  readonly upload: { readonly contentType: string; readonly expiresAtMs: number } | null;
+  /** Present on file jobs: what the upload must carry. */
+  readonly upload: { readonly contentType: string } | null;
   faults: readonly BoundFault[];
   material: Material | null;
   /** Null until the work begins. */
@@ -125,7 +125,8 @@ export function end(job: KnowhereJob, atMs: number, failure: JobFailure | null):
 }
 
 function outcome(job: KnowhereJob): JobFailure | null {
-  const code = trait(job, 'fail');
+  const isFailing = trait(job, 'fail-without-error') !== undefined || trait(job, 'fail-with-text') !== undefined;
+  const code = trait(job, 'fail') ?? (isFailing ? 'INTERNAL_ERROR' : undefined);
   if (code !== undefined) return scriptedFailure(code);
   const defect = job.material?.defect ?? null;
   return defect === null ? null : { code: 'INVALID_ARGUMENT', message: defect };

@@ -28,7 +28,7 @@ export function implNaiveTime(ms: number): string {
 
 /** The answer to a create. */
 export function createdJob(job: KnowhereJob, dialect: Dialect, upload: { url: string; seconds: number } | null) {
-  const headers = job.upload === null ? null : { 'Content-Type': job.upload.contentType };
+  const headers = job.upload === null || upload === null ? null : { 'Content-Type': job.upload.contentType };
   if (dialect === 'doc') {
     return {
       job_id: job.id,
@@ -75,7 +75,7 @@ function docJob(job: KnowhereJob, { standing, uploadUrl, result }: JobParts): Re
       break;
     case 'running': {
       const pages = job.material?.pages ?? 1;
-      shown['progress'] = { total_pages: pages, processed_pages: Math.floor(pages * standing.part) };
+      shown['progress'] = progress(job, pages, Math.floor(pages * standing.part));
       break;
     }
     case 'done':
@@ -88,7 +88,7 @@ function docJob(job: KnowhereJob, { standing, uploadUrl, result }: JobParts): Re
       break;
     case 'failed':
       shown['failed_at'] = docTime(standing.end.atMs);
-      shown['error'] = standing.end.failure;
+      Object.assign(shown, errorField(job, standing.end.failure));
       break;
     case 'pending':
     case 'converting':
@@ -112,16 +112,8 @@ function implJob(job: KnowhereJob, { standing, result }: JobParts): Record<strin
     data_id: job.dataId,
     created_at: implTime(job.createdAtMs),
     // A hard-coded placeholder at the vendor, too: it never tells how far the work is.
-    progress: standing.status === 'running' ? { total_pages: 10, processed_pages: 5 } : null,
-    error:
-      failure === null
-        ? null
-        : {
-            code: failure.code,
-            message: failure.message,
-            request_id: job.id,
-            ...(failure.details === undefined ? {} : { details: failure.details }),
-          },
+    progress: standing.status === 'running' ? progress(job, 10, 5) : null,
+    error: null,
     result: null,
     result_url: result?.url ?? null,
     // Never null: before the end it repeats the creation.
@@ -133,11 +125,28 @@ function implJob(job: KnowhereJob, { standing, result }: JobParts): Record<strin
     duration_seconds: seconds,
     credits_spent: standing.status === 'done' ? (job.material?.pages ?? 1) : null,
   };
+  if (failure !== null) {
+    const { code, message, details } = failure;
+    const error = { code, message, request_id: job.id, ...(details === undefined ? {} : { details }) };
+    Object.assign(shown, errorField(job, error));
+  }
   if (result !== null) {
     shown['result'] = {};
     Object.assign(shown, checksumFields(job, 'impl', result.sha256));
   }
   return shown;
+}
+
+/** Pages of a running job. A fault lets them fall, look-up by look-up. */
+function progress(job: KnowhereJob, total: number, done: number) {
+  const isFalling = trait(job, 'progress-goes-down') !== undefined;
+  return { total_pages: total, processed_pages: isFalling ? Math.max(0, total - job.workLookups) : done };
+}
+
+/** The error of a failed job, or what a fault puts in its place. */
+function errorField(job: KnowhereJob, error: { readonly message: string } | null): Record<string, unknown> {
+  if (error === null || trait(job, 'fail-without-error') !== undefined) return {};
+  return { error: trait(job, 'fail-with-text') === undefined ? error : error.message };
 }
 
 /** Id of the document that a finished job made. */

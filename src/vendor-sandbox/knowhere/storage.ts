@@ -29,11 +29,12 @@ export class Storage {
     this.#archives = archives;
   }
 
-  /** The upload link of a job. DOC shows it again in Get Job; its end of life stays that of the first one. */
-  uploadUrl(call: Call, job: KnowhereJob): string | null {
+  /** A fresh upload link of a job. DOC shows one in each Get Job, with a life of its own. */
+  uploadUrl(call: Call, job: KnowhereJob, settings: KnowhereSettings): string | null {
     if (job.upload === null) return null;
     const path = `/knowhere/_storage/uploads/${job.id}/${encodeURIComponent(job.fileName)}`;
-    return call.origin + this.#links.sign('PUT', path, job.upload.expiresAtMs, job.upload.contentType);
+    const expiresAtMs = Date.now() + uploadLinkSeconds(settings, job.dialect) * 1_000;
+    return call.origin + this.#links.sign('PUT', path, expiresAtMs, job.upload.contentType);
   }
 
   /** A fresh result link, and when it ends (Unix ms). */
@@ -96,6 +97,11 @@ export class Storage {
     if (check.kind === 'forged' || job === undefined) return storageError(call, 403, ...FORGED);
     if (has(faults, 'result-expired')) kill(job, check.serial);
     if (job.deadLinks?.has(check.serial) === true) return storageError(call, 403, ...EXPIRED);
+    const shownFromMs = standing?.status === 'done' ? standing.end.atMs + Number(trait(job, 'result-late') ?? 0) : 0;
+    if (Date.now() < shownFromMs) {
+      call.faultNames.push('result-late');
+      return storageError(call, 404, 'NoSuchKey', 'The specified key does not exist.');
+    }
     const isKept = standing?.status === 'done' && Date.now() <= standing.end.atMs + settings.retentionSeconds * 1_000;
     if (!isKept) return storageError(call, 404, 'NoSuchKey', 'The specified key does not exist.');
     const redirect = faults.find((fault) => fault.name === 'result-redirect');
@@ -120,11 +126,6 @@ export class Storage {
       body: bytes,
     });
   }
-}
-
-/** When an upload link made now would end, Unix ms. */
-export function uploadExpiry(settings: KnowhereSettings, dialect: 'doc' | 'impl'): number {
-  return Date.now() + uploadLinkSeconds(settings, dialect) * 1_000;
 }
 
 /** What storage answers to an upload that it took. */
