@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { fromBuffer } from 'yauzl';
+import { z } from 'zod';
 import { startSandbox, type Sandbox } from '../../src/vendor-sandbox/index.ts';
 
 /** The documented rows of Knowhere's API, in both dialects, over real HTTP. */
@@ -288,6 +289,18 @@ describe('upload', () => {
     expect(await late.text()).toContain('Request has expired');
   });
 
+  test('DOC: Get Job offers another link, with a life of its own, while the job waits for its file', async () => {
+    sandbox.setLimits({ uploadLinkSeconds: 0.3 });
+    const created = (await createFile('doc', 'a.fault-upload-expired.txt')).body;
+    expect((await put(created, 'x')).status).toBe(403);
+    const fresh = (await look('doc', created.job_id)).body;
+    expect(fresh.upload_url).not.toBe(created.upload_url);
+    await new Promise((resolve) => setTimeout(resolve, 310));
+    expect(await (await put(fresh, 'x')).text()).toContain('Request has expired');
+    expect((await put((await look('doc', created.job_id)).body, 'x')).status).toBe(200);
+    expect((await ended('doc', created.job_id)).status).toBe('done');
+  });
+
   test('a second upload before the work overwrites the first', async () => {
     sandbox.faults.arm({ fault: 'upload-unnoticed' });
     const { body } = await createFile('impl', 'a.txt');
@@ -546,6 +559,80 @@ describe('results', () => {
     expect(files['content.md']).toBe('plain text');
     expect(JSON.parse(files['manifest.json'] ?? '').version).toBe('1.0');
     expect(JSON.parse(files['chunks.json'] ?? '')).toMatchObject([{ type: 'text', content: 'plain text' }]);
+  });
+
+  /** What the vendor's Python SDK 0.5.0 refuses a result for, field by field: its models want these types. */
+  const manifestOfSdk = z.object({
+    version: z.string().nullish(),
+    job_id: z.string().nullish(),
+    data_id: z.string().nullish(),
+    source_file_name: z.string().nullish(),
+    processing_date: z.string().nullish(),
+    processing: z
+      .object({
+        page_count: z.int().nullish(),
+        billing_status: z.string().nullish(),
+        cost: z.object({ micro_dollars: z.int().nullish(), credits: z.number().nullish() }).nullish(),
+        timing: z.strictObject({ started_at: z.string(), completed_at: z.string(), duration_ms: z.int() }),
+      })
+      .nullish(),
+    // Compared with the hash of the whole ZIP, which cannot stand in it.
+    checksum: z.undefined().optional(),
+    statistics: z.record(z.string(), z.int().nullish()).nullish(),
+  });
+  const chunkOfSdk = z.object({
+    chunk_id: z.string(),
+    type: z.string(),
+    content: z.string(),
+    path: z.string().nullish(),
+    metadata: z.object({ length: z.int().optional(), file_path: z.string().optional() }),
+  });
+  const sectionOfSdk = z.object({
+    title: z.string(),
+    path: z.string(),
+    level: z.int(),
+    summary: z.string().nullish(),
+    chunk_count: z.int(),
+    get children() {
+      return z.array(sectionOfSdk);
+    },
+  });
+  const resourcesOfSdk = z.array(z.object({ path: z.string(), summary: z.string().nullish() }));
+  const navigationOfSdk = z.strictObject({
+    sections: z.array(sectionOfSdk),
+    resources: z.object({ images: resourcesOfSdk, tables: resourcesOfSdk }),
+  });
+
+  test.each(['doc', 'impl'] as const)('%s: have the shapes that the vendor’s own SDK loads', async (dialect) => {
+    const file = (await createFile(dialect, 'notes.md')).body;
+    await put(file, MARKDOWN);
+    const image = (await createFile(dialect, 'a.png')).body;
+    await put(image, Buffer.from('\x89PNG'));
+    for (const id of [file.job_id, image.job_id, (await createUrl(dialect)).body.job_id]) {
+      const { files } = await download((await ended(dialect, id)).result_url);
+      manifestOfSdk.parse(JSON.parse(files['manifest.json'] ?? ''));
+      const chunks = JSON.parse(files['chunks.json'] ?? '');
+      z.array(chunkOfSdk).parse(dialect === 'doc' ? chunks : chunks.chunks);
+      if (dialect === 'impl') navigationOfSdk.parse(JSON.parse(files['doc_nav.json'] ?? ''));
+    }
+  });
+
+  test('IMPL: the navigation nests sections and names what stands beside the text', async () => {
+    const { body } = await createFile('impl', 'notes.md');
+    await put(body, MARKDOWN);
+    const { files } = await download((await ended('impl', body.job_id)).result_url);
+    expect(JSON.parse(files['doc_nav.json'] ?? '')).toMatchObject({
+      sections: [
+        {
+          title: 'Title',
+          path: 'notes.md/Title',
+          level: 1,
+          chunk_count: 2,
+          children: [{ title: 'Second', level: 2, chunk_count: 1, children: [] }],
+        },
+      ],
+      resources: { images: [], tables: [{ path: 'tables/table-1.html' }] },
+    });
   });
 
   test('a PDF gives the text it shows; what cannot be read gives its size', async () => {

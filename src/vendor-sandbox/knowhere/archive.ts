@@ -4,6 +4,7 @@ import { chunked, type Chunked } from './chunks.ts';
 import type { JobEnd, KnowhereJob } from './job.ts';
 import { trait } from './job.ts';
 import { documentContent } from './material.ts';
+import { documentNavigation } from './navigation.ts';
 import { docTime, implTime } from './render.ts';
 
 const CACHE_BYTES = 64 * 1_048_576;
@@ -66,14 +67,14 @@ async function entries(job: KnowhereJob, end: JobEnd): Promise<Entry[]> {
   const isDoc = job.dialect === 'doc';
   // Old ZIPs hold a bare list.
   const chunks = jsonFile(isDoc ? parsed.chunks : { chunks: parsed.chunks });
-  const manifest = isDoc ? docManifest(job, end, parsed, chunks) : implManifest(job, end, parsed);
+  const manifest = isDoc ? docManifest(job, end, parsed) : implManifest(job, end, parsed);
   const files: Entry[] = [
     ['manifest.json', jsonFile(manifest)],
     ['chunks.json', chunks],
     [isDoc ? 'content.md' : 'full.md', Buffer.from(text)],
   ];
   if (!isDoc) {
-    files.push(['doc_nav.json', jsonFile({ title: job.fileName, sections: parsed.headings })]);
+    files.push(['doc_nav.json', jsonFile(documentNavigation(parsed, job.fileName))]);
     if (parsed.headings.length > 0) files.push(['toc_hierarchies.json', jsonFile(parsed.headings)]);
   }
   for (const { path, html } of parsed.tables) files.push([path, Buffer.from(html)]);
@@ -93,15 +94,15 @@ function statistics(job: KnowhereJob, { chunks }: Chunked) {
   };
 }
 
-function docManifest(job: KnowhereJob, end: JobEnd, parsed: Chunked, chunks: Buffer) {
+function docManifest(job: KnowhereJob, end: JobEnd, parsed: Chunked) {
   return {
     version: '1.0',
     job_id: job.id,
     data_id: job.dataId,
     source_file_name: job.fileName,
     processing_date: docTime(end.atMs),
-    // Of chunks.json: no file can hold the hash of the archive that it is in.
-    checksum: { algorithm: 'sha256', value: createHash('sha256').update(chunks).digest('hex') },
+    // The documented `checksum` is left out: no file can hold the hash of the archive that it is in, and the vendor's own
+    // SDK compares it with just that.
     statistics: statistics(job, parsed),
   };
 }
@@ -118,7 +119,11 @@ function implManifest(job: KnowhereJob, end: JobEnd, parsed: Chunked) {
       page_count: pages,
       billing_status: 'charged',
       cost: { credits: pages },
-      timing: { total_seconds: Math.round((end.atMs - job.createdAtMs) / 10) / 100 },
+      timing: {
+        started_at: implTime(job.createdAtMs),
+        completed_at: implTime(end.atMs),
+        duration_ms: Math.round(end.atMs - job.createdAtMs),
+      },
       stages: ['fetch', 'parse', 'chunk', 'package'],
     },
     statistics: statistics(job, parsed),
