@@ -169,6 +169,11 @@ export interface DownloadRequest {
   fileName: string;
   /** Lower-case hex; undefined where the vendor gave none. */
   sha256: string | undefined;
+  /**
+   * What files of this kind begin with, as Latin-1: `PK` for a ZIP. Without a checksum, anything else is a page that was
+   * sent in the file's place, and the link counts as dead.
+   */
+  startsWith?: string;
 }
 
 export interface Artifact {

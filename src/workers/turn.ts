@@ -223,6 +223,7 @@ export class Turn {
       http: overrides.http ?? request.account.http.forScope(overrides.scope ?? 'status', overrides.timeoutMs),
       transfers: engine.transfers,
       now: this.now(),
+      deadlineAt: state.deadlineAt,
       attempt: overrides.attempt ?? state.intent?.attempt ?? 0,
       doubts: state.doubts ?? 0,
       enqueuedAt: state.enqueuedAt,

@@ -287,6 +287,7 @@ async function run(
     http,
     transfers,
     now,
+    deadlineAt: now + 60_000,
     attempt: 1,
     doubts: 0,
     enqueuedAt: now,

@@ -97,6 +97,10 @@ describe('limit headers', () => {
     expect(read(200, {})).toBeUndefined();
   });
 
+  it('a reset in seconds is one from now', () => {
+    expect(read(200, { 'ratelimit-remaining': '0', 'ratelimit-reset': '30' })?.resetMs).toBe(30_000);
+  });
+
   it('a reset that is past asks for no wait, and one far off for a minute at most', () => {
     expect(read(200, { 'ratelimit-remaining': '0', 'ratelimit-reset': '1700000000' })?.resetMs).toBe(0);
     expect(read(200, { 'ratelimit-remaining': '0', 'ratelimit-reset': '99999999999' })?.resetMs).toBe(60_000);
@@ -182,6 +186,10 @@ describe('the create body', () => {
     expect(watchInput.safeParse({ jobIds: [] }).success).toBe(false);
     expect(watchInput.safeParse({ jobIds: ['job_1', 'job_2'] }).success).toBe(true);
   });
+
+  it.each(['..', '.', '-', 'a/b', 'a%2fb', 'a b', 'x'.repeat(201)])('watch takes no id that is a path: %s', (id) => {
+    expect(watchInput.safeParse({ jobIds: [id] }).success).toBe(false);
+  });
 });
 
 describe('what the vendor sends', () => {
@@ -249,14 +257,17 @@ describe('jobs of the deployed dialect', () => {
     },
   );
 
-  it.each(['not-found-first--2', 'status-goes-back', 'unknown-status', 'slow-reply--500--at-lookup'])(
-    'goes on after %s',
-    async (fault) => {
-      const event = await run(`x.pdf?sandbox=${fault}`);
-      expect(event.data.outcome).toBe('succeeded');
-      expect(rig.created()).toHaveLength(1);
-    },
-  );
+  it.each([
+    'not-found-first--2',
+    'status-goes-back',
+    'unknown-status',
+    'slow-reply--500--at-lookup',
+    'created-as--201',
+  ])('goes on after %s', async (fault) => {
+    const event = await run(`x.pdf?sandbox=${fault}`);
+    expect(event.data.outcome).toBe('succeeded');
+    expect(rig.created()).toHaveLength(1);
+  });
 
   it('needs no upload and no confirmation for a URL, though it begins as waiting-file', async () => {
     const event = await run('x.pdf');
@@ -271,9 +282,42 @@ describe('jobs of the deployed dialect', () => {
     expect(event.data.vendorJobs[0]?.result).toMatchObject({ artifact: { verified: true } });
   });
 
+  it('asks again for a link that is not there yet, whether the result is downloaded or not', async () => {
+    const event = await run('x.pdf?sandbox=done-without-result--3');
+    expect(event.data.vendorJobs[0]?.result).toMatchObject({ resultUrl: expect.stringContaining('http') as string });
+  });
+
   it('tells no deadline of a link that is not there', async () => {
-    const event = await run('x.pdf?sandbox=done-without-result--99');
+    const event = await run('x.pdf?sandbox=done-without-result--99', { poll: { ...quickPoll, deadlineMs: 1_500 } });
+    expect(event.data.outcome).toBe('succeeded');
     expect(event.data.vendorJobs[0]?.result).toMatchObject({ resultUrl: null, resultUrlExpiresAt: null });
+  });
+
+  it('waits for a result that the storage shows late', async () => {
+    const event = await run('x.pdf?sandbox=result-late--900', {}, { download: true });
+    expect(event.data).toMatchObject({ outcome: 'succeeded' });
+    expect(event.data.vendorJobs[0]?.result).toMatchObject({ artifact: { verified: true } });
+  });
+
+  it.each([
+    ['fail-without-error', { code: 'vendor_job_failed', message: 'the vendor gave no reason' }],
+    [
+      'fail-with-text',
+      { code: 'vendor_job_failed', message: 'An internal error occurred while processing the document' },
+    ],
+  ])('that failed say why, as far as the vendor does: %s', async (fault, error) => {
+    expect((await run(`x.pdf?sandbox=${fault}`)).data).toMatchObject({ outcome: 'failed', error });
+  });
+
+  it('say of which document they are, and the id that the vendor’s support asks for', async () => {
+    const event = await run('x.pdf?sandbox=fail', {}, { dataId: 'order-17' });
+    const { id } = event.data.vendorJobs[0] ?? { id: '' };
+    expect(event.data.vendorJobs).toMatchObject([
+      {
+        result: { dataId: 'order-17', sourceType: 'url', fileName: 'x.pdf' },
+        error: { code: 'INTERNAL_ERROR', details: { requestId: id } },
+      },
+    ]);
   });
 
   it('finds a lost create although the list is empty at first', async () => {
@@ -298,6 +342,35 @@ describe('jobs of the deployed dialect', () => {
     const event = await rig.harness.event(await rig.harness.submit('knowhere', 'parse', input, { poll: quickPoll }));
     expect(event.data.outcome).toBe('succeeded');
     expect(rig.creates()).toHaveLength(1);
+  });
+});
+
+describe('jobs of the documented dialect', () => {
+  let rig: KnowhereRig;
+  beforeAll(async () => {
+    rig = await startKnowhere({ dialect: 'doc' });
+    await writeFile(path.join(rig.harness.folder, 'a.md'), '# A');
+  });
+  afterAll(() => rig.stop());
+  beforeEach(() => rig.sandbox.reset());
+
+  const run = async (input: object) =>
+    rig.harness.event(await rig.harness.submit('knowhere', 'parse', input, { poll: quickPoll }));
+
+  it.each(['upload-expired', 'upload-signature'])('take the fresh upload link after %s', async (fault) => {
+    rig.sandbox.faults.arm({ fault });
+    expect((await run({ sourceType: 'file', file: 'a.md' })).data.outcome).toBe('succeeded');
+    expect(rig.creates()).toHaveLength(1);
+    expect(rig.sandbox.ledger.entries({ route: 'upload' })).toHaveLength(2);
+  });
+
+  it('find an upload link that the create did not bring', async () => {
+    rig.sandbox.faults.arm({ fault: 'upload-link-missing' });
+    expect((await run({ sourceType: 'file', file: 'a.md' })).data.outcome).toBe('succeeded');
+  });
+
+  it.each(['progress-goes-down', 'reset-in-seconds--at-lookup', 'created-as--200'])('go on with %s', async (fault) => {
+    expect((await run(urlInput(`x.pdf?sandbox=${fault}`))).data.outcome).toBe('succeeded');
   });
 });
 

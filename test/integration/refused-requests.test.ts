@@ -75,7 +75,8 @@ async function start(options: HarnessOptions = {}): Promise<Rig> {
   });
   vendor.on('GET /v1/jobs/*', (call) => {
     const id = call.path.split('/').at(-1) ?? '';
-    return made.looks.get(id) ?? { json: { job_id: id, status: made.done.has(id) ? 'done' : 'running' } };
+    const done = { status: 'done', result_url: 'https://storage.example/result.zip' };
+    return made.looks.get(id) ?? { json: { job_id: id, ...(made.done.has(id) ? done : { status: 'running' }) } };
   });
   return made;
 }

@@ -1,30 +1,26 @@
 import { randomBytes } from 'node:crypto';
 import * as z from 'zod';
-import {
-  InvalidSubmissionError,
-  LinkExpiredError,
-  StepFailedError,
-  VendorContractError,
-  VendorRejectedError,
-} from '../../core/errors.ts';
+import { InvalidSubmissionError, VendorContractError, VendorRejectedError } from '../../core/errors.ts';
 import { clip, type JsonObject } from '../../core/json.ts';
-import type { Intent, VendorJob } from '../../core/submission.ts';
+import type { Intent } from '../../core/submission.ts';
 import type {
-  Artifact,
   LookupContext,
   ReconcileReply,
   StepContext,
   SubmitReply,
-  VendorHttp,
   VendorRef,
   VendorReport,
 } from '../../ports/vendor-adapter.ts';
 import { defineOperation, defineVendor } from '../define-vendor.ts';
 import { parseTimestamp } from '../timestamps.ts';
-import { classify, readLimits, toDetails } from './errors.ts';
+import { classify, readLimits } from './errors.ts';
+import { getJob } from './get-job.ts';
 import { carriesExtension, fileNameOf, parseInput, toCreateBody, watchInput, type ParseInput } from './input.ts';
+import { toReport } from './report.ts';
+import { confirmResults } from './results.ts';
 import { toStatus } from './status.ts';
-import { checksumOf, createReply, job as wireJob, jobLabel, jobList, type WireJob } from './wire.ts';
+import { toUpload, uploadFile } from './upload.ts';
+import { createReply, job as wireJob, jobLabel, jobList, type WireJob } from './wire.ts';
 
 const account = z.strictObject({
   apiKey: z.string().min(1).describe('Starts with sk_.'),
@@ -78,38 +74,9 @@ const parse = operation({
 
   reconcile: findInList,
 
-  async prepare(context) {
-    const { input, transfers, http, signal } = context;
-    const vendorJob = context.jobs[0];
-    if (input.sourceType !== 'file' || vendorJob === undefined) return [];
-    // Once it is used, the link has no business in the record.
-    const { extra: _used, ...prepared } = vendorJob;
-    let upload = readUpload(vendorJob.extra);
-    if (upload === undefined) {
-      const wire = await getJob(http, vendorJob.id);
-      // Past waiting-file, the vendor has the bytes already.
-      if (wire.status !== 'waiting-file') return [prepared];
-      upload = readUpload(toUpload(wire));
-      if (upload === undefined)
-        throw new StepFailedError('upload_refused', 'the vendor gave no upload link for this job');
-    }
-    try {
-      await transfers.upload({ ...upload, vendorUrl: context.account.baseUrl }, input.file, signal);
-    } catch (error) {
-      if (error instanceof InvalidSubmissionError) {
-        throw new StepFailedError('file_unreadable', `after the vendor accepted the job: ${error.message}`, {
-          cause: error,
-        });
-      }
-      if (!(error instanceof StepFailedError)) throw error;
-      // A second PUT after a crash may be refused because the first one worked.
-      const wire = await getJob(http, vendorJob.id);
-      if (wire.status === 'waiting-file') throw error;
-    }
-    return [prepared];
-  },
+  prepare: uploadFile,
 
-  confirm: (context) => downloadResults(context, context.input.download),
+  confirm: (context) => confirmResults(context, context.input.download),
 });
 
 const watch = operation({
@@ -122,7 +89,7 @@ const watch = operation({
   async submit({ input }) {
     return { jobs: input.jobIds.map((id) => toRef(id, undefined, undefined)) };
   },
-  confirm: (context) => downloadResults(context, context.input.download),
+  confirm: (context) => confirmResults(context, context.input.download),
 });
 
 /** Document parsing: https://docs.knowhereto.ai, in the documented dialect and the one that is deployed. */
@@ -149,61 +116,16 @@ export const knowhere = defineVendor({
         if (toStatus(wire.status) === undefined) {
           logger.warn({ vendorStatus: clip(wire.status, 60) }, 'unknown vendor status, taken for running');
         }
+        if (report.status === 'failed') {
+          const requestId = wire.error?.requestId;
+          logger.info({ vendorJobId: ref.id, errorCode: report.error?.code, requestId }, 'vendor job failed');
+        }
         return new Map([[ref.id, report]]);
       },
     },
   },
   operations: { parse, watch },
 });
-
-async function getJob(http: VendorHttp, id: string): Promise<WireJob> {
-  const { body } = await http.request({ method: 'GET', path: `v1/jobs/${encodeURIComponent(id)}`, reply: wireJob });
-  if (body.job_id !== id) throw new VendorContractError(`asked for job ${id}, got ${clip(body.job_id, 60)}`);
-  return body;
-}
-
-function toReport(wire: WireJob): VendorReport {
-  const status = toStatus(wire.status) ?? 'running';
-  const completedAt = parseTimestamp(wire.completed_at ?? wire.failed_at);
-  return {
-    status,
-    vendorStatus: wire.status,
-    ...(wire.progress === undefined || status !== 'running'
-      ? {}
-      : {
-          progress: {
-            done: Math.min(wire.progress.processed_pages, wire.progress.total_pages),
-            total: wire.progress.total_pages,
-          },
-        }),
-    ...(status === 'succeeded' ? { result: toResult(wire) } : {}),
-    ...(status === 'failed'
-      ? {
-          error: {
-            code: wire.error?.code ?? 'vendor_job_failed',
-            message: wire.error?.message ?? 'the vendor gave no reason',
-            ...(wire.error?.details === undefined ? {} : { details: toDetails(wire.error.details) }),
-          },
-        }
-      : {}),
-    ...(completedAt === undefined ? {} : { completedAt }),
-  };
-}
-
-function toResult(wire: WireJob): JsonObject {
-  const checksum = checksumOf(wire);
-  return {
-    resultUrl: wire.result_url ?? null,
-    // Before `done` this field only repeats created_at; with a link it is a deadline.
-    resultUrlExpiresAt: wire.result_url === undefined ? null : toIso(wire.result_url_expires_at),
-    checksum: checksum === undefined ? null : { algorithm: 'sha256', value: checksum },
-  };
-}
-
-function toIso(text: string | undefined): string | null {
-  const at = parseTimestamp(text);
-  return at === undefined ? null : new Date(at).toISOString();
-}
 
 /** The job list is in no documentation, is late at times and empty on a fault: one look proves nothing. */
 async function findInList(context: Context<ParseInput>, intent: Intent): Promise<ReconcileReply> {
@@ -294,53 +216,6 @@ function isOurs(context: Context<ParseInput>, wire: WireJob, intent: Intent): bo
   return createdAt === undefined || createdAt >= intent.at - clockSkewMs;
 }
 
-async function downloadResults<Input>(context: Context<Input>, wanted: boolean) {
-  const { transfers, http, signal, submissionId, accountName } = context;
-  const succeeded = context.jobs.filter((job) => job.outcome === 'succeeded');
-  if (!wanted || succeeded.length === 0) return { kind: 'confirmed' as const };
-  const jobs: VendorJob[] = [];
-  for (const vendorJob of succeeded) {
-    try {
-      jobs.push(await downloadResult(vendorJob));
-    } catch (error) {
-      if (!(error instanceof StepFailedError)) throw error;
-      jobs.push({ ...vendorJob, outcome: 'failed', error: error.toInfo() });
-    }
-  }
-  return { kind: 'confirmed' as const, jobs };
-
-  async function downloadResult(vendorJob: VendorJob): Promise<VendorJob> {
-    const fetch = (result: JsonObject): Promise<Artifact> => {
-      const { resultUrl, checksum } = result as { resultUrl: string | null; checksum: { value: string } | null };
-      if (resultUrl === null) throw new LinkExpiredError('the vendor gave no result link');
-      const order = { url: resultUrl, vendor: 'knowhere', account: accountName, submissionId };
-      return transfers.download({ ...order, fileName: `${vendorJob.id}.zip`, sha256: checksum?.value }, signal);
-    };
-    let result = vendorJob.result as JsonObject;
-    let artifact: Artifact;
-    try {
-      artifact = await fetch(result);
-    } catch (error) {
-      const isStale = error instanceof LinkExpiredError;
-      const isDamaged = error instanceof StepFailedError && error.code === 'checksum_mismatch';
-      if (!isStale && !isDamaged) throw error;
-      // Every Get Job signs a fresh link.
-      const wire = await getJob(http, vendorJob.id);
-      const fresh = toResult(wire);
-      // Bytes that were damaged once are not taken unchecked because the second answer has no checksum.
-      result = { ...fresh, checksum: fresh['checksum'] ?? result['checksum'] ?? null };
-      try {
-        artifact = await fetch(result);
-      } catch (again) {
-        if (again instanceof LinkExpiredError)
-          throw new StepFailedError('result_unavailable', again.message, { cause: again });
-        throw again;
-      }
-    }
-    return { ...vendorJob, result: { ...result, artifact: { ...artifact } } };
-  }
-}
-
 /** A label that people recognise and nobody else has. */
 function uniqueDataId(submissionId: string): string {
   return `${clip(submissionId.replace(/[^A-Za-z0-9._-]/g, '-'), 90).replace('…', '')}.${randomBytes(8).toString('hex')}`;
@@ -360,17 +235,4 @@ function toRef(id: string, vendorStatus: string | undefined, extra: JsonObject |
     ...(vendorStatus === undefined ? {} : { vendorStatus }),
     ...(extra === undefined ? {} : { extra }),
   };
-}
-
-function toUpload(wire: {
-  upload_url?: string | undefined;
-  upload_headers?: Record<string, string> | undefined;
-}): JsonObject | undefined {
-  if (wire.upload_url === undefined) return undefined;
-  return { uploadUrl: wire.upload_url, uploadHeaders: wire.upload_headers ?? {} };
-}
-
-function readUpload(extra: JsonObject | undefined): { url: string; headers: Record<string, string> } | undefined {
-  const { uploadUrl, uploadHeaders } = (extra ?? {}) as { uploadUrl?: string; uploadHeaders?: Record<string, string> };
-  return uploadUrl === undefined ? undefined : { url: uploadUrl, headers: uploadHeaders ?? {} };
 }

@@ -1,4 +1,4 @@
-import { clipJsonValue, type Json } from '../../core/json.ts';
+import { clipJsonValue, type Json, type JsonObject } from '../../core/json.ts';
 import {
   AccountHeldError,
   VendorRejectedError,
@@ -9,35 +9,34 @@ import type { ErrorReply, LimitReport } from '../../ports/vendor-adapter.ts';
 import { clamp } from '../../core/poll-schedule.ts';
 import { redactValue } from '../../core/redact.ts';
 import { readReset } from '../http.ts';
-import { errorBody } from './wire.ts';
+import { readErrorBody } from './wire.ts';
 
 /**
  * What Knowhere's error answers mean, where the status code alone does not tell.
  * @see docs/vendors/knowhere.md
  */
 export function classify(reply: ErrorReply): Error | undefined {
-  const envelope = errorBody.safeParse(reply.body);
-  const { code, message, details } = envelope.success ? envelope.data.error : {};
-  const options = {
-    httpStatus: reply.status,
-    ...(code === undefined ? {} : { code }),
-    ...(details === undefined ? {} : { details: toDetails(details) }),
-  };
-  const said = `${reply.method} /${reply.path} answered ${reply.status}${code === undefined ? '' : ` ${code}`}: ${message ?? 'no message'}`;
+  const { code, message, requestId, details: given } = readErrorBody(reply.body) ?? {};
+  const details = toDetails(given, requestId);
+  const hints = isObject(given) ? given : {};
+  const common = { httpStatus: reply.status, ...(details === undefined ? {} : { details }) };
+  const options = { ...common, ...(code === undefined ? {} : { code }) };
+  // Logs show the text alone, and the vendor's support asks for the id.
+  const named = requestId === undefined ? '' : ` (request_id ${requestId})`;
+  const said = `${reply.method} /${reply.path} answered ${reply.status}${code === undefined ? '' : ` ${code}`}: ${message ?? 'no message'}${named}`;
   const isLookup = reply.method === 'GET';
 
   if (reply.status === 429) {
-    const hint = reply.retryAfterMs ?? secondsToMs(details?.['retry_after']);
+    const hint = reply.retryAfterMs ?? secondsToMs(hints['retry_after']);
     // Without a hint there is nothing to wait for: the vendor and both of its SDKs read that as a quota used up.
-    if (hint === undefined || details?.['reason'] === 'QUOTA_EXCEEDED')
-      return new AccountHeldError('quota', said, options);
+    if (hint === undefined || hints['reason'] === 'QUOTA_EXCEEDED') return new AccountHeldError('quota', said, options);
     return new VendorThrottledError(said, { ...options, retryAfterMs: hint });
   }
-  if (reply.status === 503 && code === 'UNAVAILABLE' && details?.['retry_after'] !== undefined) {
+  if (reply.status === 503 && code === 'UNAVAILABLE' && hints['retry_after'] !== undefined) {
     // Raised before the job is inserted; a bare gateway 503 says nothing of the kind.
-    const retryAfterMs = reply.retryAfterMs ?? secondsToMs(details['retry_after']);
+    const retryAfterMs = reply.retryAfterMs ?? secondsToMs(hints['retry_after']);
     return new VendorUnavailableError(said, {
-      httpStatus: reply.status,
+      ...common,
       taken: 'no',
       ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
     });
@@ -46,16 +45,21 @@ export function classify(reply: ErrorReply): Error | undefined {
     // Another job for the same document is active: nothing was created, and it ends by itself.
     return new VendorUnavailableError(said, { ...options, taken: 'no' });
   }
-  if (reply.status === 499) return new VendorUnavailableError(said, { httpStatus: 499, taken: 'maybe' });
+  if (reply.status === 499) return new VendorUnavailableError(said, { ...common, taken: 'maybe' });
   if (reply.status === 403 && isLookup) {
     // Somebody else's job: a fault of this one id, not of the key.
     return new VendorRejectedError(said, { ...options, isAboutVendorJob: true });
   }
   if (reply.status === 403) return new AccountHeldError('forbidden', said, options);
   if (reply.status === 402) return new AccountHeldError('quota', said, options);
-  if (reply.status === 401) return undefined;
+  if (reply.status === 401) return new AccountHeldError('unauthorized', said, options);
   if (reply.status >= 400 && reply.status < 500 && reply.status !== 408 && reply.status !== 425) {
-    return new VendorRejectedError(message ?? said, options);
+    return new VendorRejectedError(message === undefined ? said : `${message}${named}`, options);
+  }
+  if (reply.status >= 500 && requestId !== undefined) {
+    const { retryAfterMs } = reply;
+    const hint = retryAfterMs === undefined ? {} : { retryAfterMs };
+    return new VendorUnavailableError(said, { ...common, taken: 'maybe', ...hint });
   }
   return undefined;
 }
@@ -70,9 +74,19 @@ export function readLimits(reply: { status: number; headers: Headers; now: numbe
   return resetMs === undefined ? undefined : { remaining: Number(remaining), resetMs: Math.min(resetMs, 60_000) };
 }
 
-/** What the vendor says beside code and message, small enough for a record and without what looks like a secret. */
-export function toDetails(details: Json): Json {
-  return clipJsonValue(redactValue(details) as Json, 4_096);
+/**
+ * What the vendor says beside code and message, small enough for a record and without what looks like a secret.
+ * @returns undefined where it says nothing.
+ */
+export function toDetails(details: Json | undefined, requestId: string | undefined): Json | undefined {
+  const kept = details === undefined ? undefined : clipJsonValue(redactValue(details) as Json, 4_096);
+  if (requestId === undefined) return kept;
+  if (kept === undefined || kept === null) return { requestId };
+  return isObject(kept) ? { ...kept, requestId } : { details: kept, requestId };
+}
+
+function isObject(value: Json | undefined): value is JsonObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function secondsToMs(value: unknown): number | undefined {

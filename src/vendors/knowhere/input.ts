@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { jobIdPattern } from './wire.ts';
 
 /** What `knowhere.parse` and `knowhere.watch` take: the vendor's own fields in camelCase, and ours. */
 
@@ -68,7 +69,7 @@ export type ParseInput = z.output<typeof parseInput>;
 
 export const watchInput = z.strictObject({
   jobIds: z
-    .array(z.string().regex(/^[A-Za-z0-9._-]{1,200}$/, 'must be a Knowhere job id, such as job_abc123'))
+    .array(z.string().regex(jobIdPattern, 'must be a Knowhere job id, such as job_abc123'))
     .min(1)
     .max(1_000)
     .refine((ids) => new Set(ids).size === ids.length, { message: 'names a job twice' })
