@@ -263,6 +263,8 @@ export type ConfirmReply =
       kind: 'confirmed';
       /** Vendor jobs with what confirming learned; those left out stay as they are. */
       jobs?: readonly VendorJob[];
+      /** Ids of vendor jobs that stand for no work of their own, as it turned out; they leave the record. */
+      drop?: readonly string[];
     }
   | { kind: 'not-yet'; reason: string; afterMs?: number; jobs?: readonly VendorJob[] }
   | { kind: 'contradicted'; error: ErrorInfo; jobs?: readonly VendorJob[] }

@@ -76,7 +76,13 @@ export class ModuleReader {
     const jobs = this.#optional('jobs', given, '', (list, path) => this.vendorJobs(list, path));
     switch (kind) {
       case 'confirmed':
-        return { kind, ...jobs };
+        return {
+          kind,
+          ...this.#optional('drop', rest['drop'], '', (ids, path) =>
+            this.#list(ids, path, (id, at) => this.#id(id, at)),
+          ),
+          ...jobs,
+        };
       case 'not-yet':
         return {
           kind,

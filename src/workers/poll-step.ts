@@ -327,8 +327,11 @@ export async function confirmStep(turn: Turn): Promise<Move | undefined> {
   turn.mergeJobs(reply.jobs);
   delete state.lastError;
   switch (reply.kind) {
-    case 'confirmed':
+    case 'confirmed': {
+      const dropped = new Set(reply.drop);
+      state.jobs = state.jobs.filter((job) => !dropped.has(job.id));
       return turn.settleByJobs();
+    }
     case 'next':
       state.stages = (state.stages ?? 0) + 1;
       if (state.stages > maxStages) {

@@ -106,6 +106,117 @@ describe('fini.documents.ingest of web pages', () => {
     expect(data).toMatchObject({ outcome: 'succeeded', vendorJobs: [{ id: uuid(1) }] });
   });
 
+  it('looks at the record of each spelling of an address, where each has one', async () => {
+    const { vendor, workspace } = await start();
+    vendor.on(routes.ingest, () => {
+      workspace.add(uuid(1), { originalUrl: 'https://a.test/guide' });
+      workspace.add(uuid(2), {
+        originalUrl: 'https://a.test/guide/',
+        linkedJobStatus: 'FAILED',
+        success: false,
+        error: 'login wall',
+      });
+      // The newest of all, and of a third page: no spelling that was asked for.
+      workspace.add(uuid(3), { originalUrl: 'https://a.test/guide#top' });
+      return { json: { addedDocumentIds: [uuid(1)] } };
+    });
+    const data = await run('documents.ingest', { documentIdsToAdd: ['https://a.test/guide', 'https://a.test/guide/'] });
+    expect(data.outcome).toBe('partial');
+    expect(data.vendorJobs.map(({ id, outcome }) => [id, outcome])).toEqual([
+      [uuid(1), 'succeeded'],
+      ['https://a.test/guide/', 'failed'],
+    ]);
+  });
+
+  it('takes the record of another spelling only when a second look shows no exact one', async () => {
+    const { vendor, workspace } = await start();
+    let walks = 0;
+    let isLate = true;
+    vendor.on(routes.ingest, () => {
+      workspace.add(uuid(1), { originalUrl: 'https://a.test/guide' });
+      walks = 0;
+      return { json: { addedDocumentIds: [uuid(1)] } };
+    });
+    vendor.on(routes.list, () => {
+      // The record of the second page shows late.
+      if (++walks === 2 && isLate) {
+        const end = { linkedJobStatus: 'FAILED', success: false, error: 'robots.txt' };
+        workspace.add(uuid(2), { originalUrl: 'https://a.test/guide#faq', ...end });
+      }
+      return undefined;
+    });
+    const urls = ['https://a.test/guide', 'https://a.test/guide#faq'];
+    const late = await run('documents.ingest', { documentIdsToAdd: urls });
+    expect(late).toMatchObject({ outcome: 'partial', vendorJobs: [{}, { outcome: 'failed' }] });
+
+    workspace.records.clear();
+    isLate = false;
+    const one = await run('documents.ingest', { documentIdsToAdd: urls });
+    expect(one.outcome).toBe('succeeded');
+    expect(one.vendorJobs.map((job) => (job.result as { documentId: string }).documentId)).toEqual([uuid(1), uuid(1)]);
+  });
+
+  it('accounts by number for a redirected page beside one that the reply does not name', async () => {
+    const { vendor, workspace } = await start();
+    vendor.on(routes.ingest, () => {
+      workspace.add(uuid(1), { originalUrl: 'https://www.a.test/moved' });
+      workspace.add(uuid(2), { originalUrl: 'https://a.test/two' });
+      return { json: { addedDocumentIds: [uuid(1)] } };
+    });
+    const data = await run('documents.ingest', { documentIdsToAdd: ['https://a.test/one', 'https://a.test/two'] });
+    expect(data).toMatchObject({
+      outcome: 'succeeded',
+      vendorJobs: [{ id: uuid(1) }, { id: 'https://a.test/two', result: { documentId: uuid(2) } }],
+    });
+    expect(data.vendorJobs).toHaveLength(2);
+  });
+
+  it('loses a page beside a record of another spelling, which accounts for that page alone', async () => {
+    const { vendor, workspace } = await start();
+    vendor.on(routes.ingest, () => {
+      workspace.add(uuid(1), { originalUrl: 'https://a.test/guide' });
+      return { json: { addedDocumentIds: [uuid(1)] } };
+    });
+    const data = await run('documents.ingest', { documentIdsToAdd: ['https://a.test/guide/', 'https://a.test/two'] });
+    expect(data.outcome).toBe('partial');
+    expect(data.vendorJobs.map(({ id, outcome }) => [id, outcome])).toEqual([
+      [uuid(1), 'succeeded'],
+      ['https://a.test/guide/', 'succeeded'],
+      ['https://a.test/two', 'lost'],
+    ]);
+  });
+
+  it('after a cut socket tells two spellings of an address apart', async () => {
+    const { vendor, workspace } = await start();
+    vendor.on(routes.ingest, () => {
+      workspace.add(uuid(1), { originalUrl: 'https://a.test/guide' });
+      workspace.add(uuid(2), { originalUrl: 'https://a.test/guide/', linkedJobStatus: 'FAILED', error: 'login wall' });
+      return 'cut';
+    });
+    const data = await run('documents.ingest', { documentIdsToAdd: ['https://a.test/guide', 'https://a.test/guide/'] });
+    expect(data.vendorJobs.map(({ id, outcome }) => [id, outcome])).toEqual([
+      [uuid(1), 'succeeded'],
+      [uuid(2), 'failed'],
+    ]);
+    expect(vendor.callsTo(routes.ingest)).toHaveLength(1);
+  });
+
+  it('sends a URL that is listed twice once, and one that is in both lists in both', async () => {
+    const { vendor, workspace } = await start();
+    const [one, two] = ['https://a.test/1', 'https://a.test/2'];
+    vendor.on(routes.ingest, () => {
+      workspace.add(uuid(1), { originalUrl: one });
+      workspace.add(uuid(2), { originalUrl: two });
+      return { json: { addedDocumentIds: [uuid(1), uuid(2)] } };
+    });
+    const data = await run('documents.ingest', { documentIdsToAdd: [one, two, one], documentIdsToRefresh: [two] });
+    expect(data.outcome).toBe('succeeded');
+    expect(vendor.callsTo(routes.ingest).map((call) => call.json)).toEqual([
+      { source: 'web', documentIdsToAdd: [one, two], documentIdsToRefresh: [two] },
+    ]);
+    expect(data.vendorJobs).toHaveLength(2);
+  });
+
   it('ends each document by its own record: FAILED, COMPLETED without success, success', async () => {
     const { vendor, workspace } = await start();
     vendor.on(routes.ingest, () => {

@@ -39,10 +39,20 @@ describe('documents.ingest', () => {
     expect(fault).toContain('source: must be one of web, googledrive, notion, zendesk, confluence');
   });
 
-  it('refuses two empty lists and an item named twice, in one list or both', () => {
+  it('refuses two empty lists, and takes an item that is named twice, in one list or both', () => {
     expect(faults(ingestInput.safeParse({}))[0]).toContain('at least one of them must name an item');
-    const twice = { documentIdsToAdd: ['https://a.test/'], documentIdsToRefresh: ['https://a.test/'] };
-    expect(faults(ingestInput.safeParse(twice))).toEqual(['documentIdsToRefresh.0: is named twice']);
+    const twice = {
+      documentIdsToAdd: ['https://a.test/', 'https://a.test/'],
+      documentIdsToRefresh: ['https://a.test/'],
+    };
+    expect(faults(ingestInput.safeParse(twice))).toEqual([]);
+  });
+
+  it('takes URLs up to 2,048 characters, and ids in the forms in which the vendor sends them', () => {
+    const url = `https://a.test/${'a'.repeat(2_048 - 15)}`;
+    expect(faults(ingestInput.safeParse({ documentIdsToAdd: [url] }))).toEqual([]);
+    expect(faults(ingestInput.safeParse({ documentIdsToAdd: [`${url}a`] }))).toHaveLength(1);
+    expect(ingestInput.safeParse({ source: 'notion', documentIdsToAdd: ['page_1:2.b'] }).success).toBe(true);
   });
 
   it('refuses anything but http and https, and more than 10,000 items', () => {
@@ -62,14 +72,14 @@ describe('lists of record ids', () => {
     ['documents.refresh', refreshInput],
     ['knowledge.bulkGenerate', bulkGenerateInput],
     ['knowledge.refreshChanged', refreshChangedInput],
-  ])('%s: not empty, no URL, nothing twice, bounded ids', (_, schema) => {
+  ])('%s: not empty, no URL, bounded ids in the forms of the vendor, each of them once', (_, schema) => {
     const check = (documentIds: unknown) => faults(schema.safeParse({ documentIds }));
     expect(check([uuid(1), uuid(2)])).toEqual([]);
     expect(check([])).toHaveLength(1);
     expect(check(['https://a.test/'])[0]).toContain('is a URL; this field takes record ids');
-    expect(check([uuid(1), uuid(1)])[0]).toContain('twice');
-    expect(check(['../x'])[0]).toContain('must match');
-    expect(check(['a'.repeat(101)])).toHaveLength(1);
+    expect(schema.parse({ documentIds: [uuid(1), 'doc_1:2.b', uuid(1)] }).documentIds).toEqual([uuid(1), 'doc_1:2.b']);
+    for (const odd of ['../x', '..', 'a b', 'é']) expect(check([odd])[0]).toContain('must match');
+    expect(check(['a'.repeat(201)])).toHaveLength(1);
     expect(check(Array.from({ length: 10_001 }, (__, index) => uuid(index)))).toHaveLength(1);
   });
 });
@@ -85,6 +95,9 @@ describe('knowledge.generate', () => {
     });
     expect(generateInput.safeParse({ origin: 'sources', ...text, documentId: uuid(1) }).success).toBe(true);
     expect(generateInput.safeParse({ origin: 'inbox', ...text, hcEventId: uuid(1) }).success).toBe(true);
+    expect(generateInput.safeParse({ origin: 'inbox', ...text, hcEventId: 'ev_1.2', botId: 'bot:7' }).success).toBe(
+      true,
+    );
     expect(faults(generateInput.safeParse({ origin: 'sources', ...text }))[0]).toMatch(/^documentId: /);
     expect(faults(generateInput.safeParse({ origin: 'inbox', ...text }))[0]).toMatch(/^hcEventId: /);
     expect(generateInput.safeParse({ origin: 'generated', ...text, documentId: uuid(1) }).success).toBe(false);

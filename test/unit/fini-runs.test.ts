@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { silentLogger, type Logger } from '../../src/ports/logger.ts';
 import type { LookupContext } from '../../src/ports/vendor-adapter.ts';
 import { account, type FiniAccount } from '../../src/vendors/fini/account.ts';
-import { canonicalUrl } from '../../src/vendors/fini/records.ts';
+import { canonicalUrl } from '../../src/vendors/fini/addresses.ts';
 import { readNotes, toReport, type RunNotes } from '../../src/vendors/fini/runs.ts';
 import { toStatus } from '../../src/vendors/fini/status.ts';
 import { record, type WireRecord } from '../../src/vendors/fini/wire.ts';
@@ -152,6 +152,16 @@ describe('words and addresses', () => {
     expect(canonicalUrl('https://Docs.Example.com/a/#top')).toBe(canonicalUrl('https://docs.example.com/a'));
     expect(canonicalUrl('https://a.test/a?x=1')).not.toBe(canonicalUrl('https://a.test/a?x=2'));
     expect(canonicalUrl('https://a.test/A')).not.toBe(canonicalUrl('https://a.test/a'));
+  });
+
+  it('compares long runs of slashes in no time, and addresses beyond 2,048 characters as they are', () => {
+    const hostile = `https://a.test/${'/'.repeat(2_000)}x`;
+    const began = performance.now();
+    for (let round = 0; round < 300; round += 1) expect(canonicalUrl(hostile)).toBe(hostile);
+    expect(performance.now() - began).toBeLessThan(1_000);
+    expect(canonicalUrl(`https://a.test/a${'/'.repeat(2_000)}?x=//`)).toBe('https://a.test/a?x=//');
+    const long = `https://a.test/${'a'.repeat(2_048)}/`;
+    expect(canonicalUrl(long)).toBe(long);
   });
 
   it('keeps odd fields from losing a record', () => {

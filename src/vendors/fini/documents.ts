@@ -4,9 +4,10 @@ import type { ErrorInfo, Intent, VendorJob } from '../../core/submission.ts';
 import type { ConfirmReply, ReconcileReply, SubmitReply, VendorRef } from '../../ports/vendor-adapter.ts';
 import { parseTimestamp } from '../timestamps.ts';
 import { operation, type Context } from './account.ts';
+import { WantedPages } from './addresses.ts';
 import { ingestInput, looksLikeUrl, refreshInput, type IngestInput } from './input.ts';
 import { partOf } from './parts.ts';
-import { canonicalUrl, getRecords, listRecords } from './records.ts';
+import { getRecords, listRecords } from './records.ts';
 import { hasBegun, readNotes, toExtra, type RunNotes } from './runs.ts';
 import { notesFor, readSnapshot, snapshotPages, snapshotRecords, unknownDocuments, type Snapshot } from './snapshot.ts';
 import { ingestReply, refreshReply, type WireRecord } from './wire.ts';
@@ -41,7 +42,7 @@ export const ingest = operation({
     const snapshot = readSnapshot(context.snapshot);
     const part = partOf(itemsOf(input), context);
     const sent = part.items.filter((item) => !snapshot.unknown.includes(item.value));
-    const toAdd = sent.filter((item) => !item.refresh).map((item) => item.value);
+    const toAdd = sent.filter((item) => item.add).map((item) => item.value);
     const toRefresh = sent.filter((item) => item.refresh).map((item) => item.value);
     const { body } = await http.request({
       method: 'POST',
@@ -122,14 +123,19 @@ export const refresh = operation({
 
 interface Item {
   value: string;
+  add: boolean;
   refresh: boolean;
 }
 
+/** What is named twice is one item; in both lists it is sent in both, and the vendor decides. */
 function itemsOf(input: IngestInput): Item[] {
-  return [
-    ...input.documentIdsToAdd.map((value) => ({ value, refresh: false })),
-    ...input.documentIdsToRefresh.map((value) => ({ value, refresh: true })),
-  ];
+  const toRefresh = new Set(input.documentIdsToRefresh);
+  const toAdd = new Set(input.documentIdsToAdd);
+  return [...new Set([...toAdd, ...toRefresh])].map((value) => ({
+    value,
+    add: toAdd.has(value),
+    refresh: toRefresh.has(value),
+  }));
 }
 
 /** Documents named by id. Rows that we did not ask for are nobody's; ids left out are watched for a while. */
@@ -193,23 +199,28 @@ async function findPages(
 ): Promise<ReconcileReply> {
   const snapshot = readSnapshot(context.snapshot);
   const watermark = parseTimestamp(snapshot.watermark);
-  const wanted = new Map(urls.map((url) => [canonicalUrl(url), url]));
+  const wanted = new WantedPages(urls.map((url) => [url, url] as const));
   const found = new Map<string, WireRecord>();
+  // Pages with a record under another spelling of their URL: it shows that the request was taken, and is searched again.
+  const similar = new Set<string>();
   let unreadable = 0;
   for await (const { documents: rows, ...page } of listRecords(context.http, { source: 'web' }, reconciledPages)) {
     unreadable += page.unreadable;
     for (const wire of rows) {
-      const url = wanted.get(canonicalUrl(wire.originalUrl ?? ''));
-      if (url === undefined || found.has(url)) continue;
-      if (hasBegun(wire, notesFor(snapshot, wire.id))) found.set(url, wire);
+      for (const { page: url, isExact } of wanted.at(wire.originalUrl)) {
+        if (found.has(url) || !hasBegun(wire, notesFor(snapshot, wire.id))) continue;
+        if (isExact) found.set(url, wire);
+        else similar.add(url);
+      }
     }
     const oldest = parseTimestamp(rows.at(-1)?.updatedAt);
     if (watermark !== undefined && oldest !== undefined && oldest < watermark) break;
   }
-  if (found.size === 0 && unreadable > 0) {
+  const isTaken = found.size > 0 || similar.size > 0;
+  if (!isTaken && unreadable > 0) {
     throw new VendorContractError(`${unreadable} rows of the document list can not be read`);
   }
-  if (found.size === 0) return { found: 'absent' };
+  if (!isTaken) return { found: 'absent' };
   context.logger.info(
     { attempt: intent.attempt, found: found.size, asked: urls.length },
     'pages of a lost submit found',
@@ -224,21 +235,27 @@ async function findPages(
 }
 
 /**
- * Every URL must have its record. The vendor's own sample names one id for two URLs, so those that no record accounts
- * for are searched in the list, and are lost where none shows up.
+ * Every URL must have its record. The vendor's own sample names one id for two URLs, so those whose exact address no
+ * record has are searched in the list, and are lost where none shows up.
+ *
+ * A page may be recorded under another address, after a redirect. Such records account for as many pages by number: for
+ * all that are unnamed, or, where those are more, for as many of them as the search does not find.
  */
 function findUnnamedPages(context: Context<IngestInput>): ConfirmReply {
   const { jobs } = context;
   const urls = itemsOf(context.input).map((item) => item.value);
-  const asked = new Set(urls.map(canonicalUrl));
+  const asked = new Set(urls);
   const taken = new Set(jobs.map((job) => job.id));
   const recorded = jobs.filter((job) => job.kind === 'document');
-  const addresses = recorded.map((job) => canonicalUrl(originalUrlOf(job)));
-  const named = new Set(addresses);
-  const unnamed = urls.filter((url) => !named.has(canonicalUrl(url)) && !taken.has(url));
-  // A page may be recorded under another address, after a redirect; by number it is accounted for.
-  const spare = addresses.filter((address) => !asked.has(address)).length;
-  if (unnamed.length <= spare) return { kind: 'confirmed' };
+  const sought = jobs.filter((job) => job.kind === 'address');
+  const named = new Set(recorded.map((job) => resultOf(job).originalUrl));
+  const unnamed = urls.filter((url) => !named.has(url) && !taken.has(url));
+  const lost = sought.filter((job) => job.outcome === 'lost');
+  const found = new Set(sought.map((job) => resultOf(job).documentId));
+  const spare = recorded.filter((job) => !asked.has(resultOf(job).originalUrl ?? '') && !found.has(job.id)).length;
+  if (unnamed.length === 0 || unnamed.length + lost.length <= spare) {
+    return { kind: 'confirmed', drop: lost.slice(0, Math.max(0, spare - unnamed.length)).map((job) => job.id) };
+  }
   const watermark = recorded
     .flatMap((job) => readNotes(job.extra).watermark ?? [])
     .sort()
@@ -250,9 +267,8 @@ function findUnnamedPages(context: Context<IngestInput>): ConfirmReply {
   };
 }
 
-function originalUrlOf(job: VendorJob): string {
-  const { originalUrl } = (job.result ?? {}) as { originalUrl?: string | null };
-  return originalUrl ?? '';
+function resultOf(job: VendorJob): { documentId?: string; originalUrl?: string | null } {
+  return (job.result ?? {}) as { documentId?: string; originalUrl?: string | null };
 }
 
 function toJson(snapshot: Snapshot): Json {

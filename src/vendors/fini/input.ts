@@ -1,8 +1,9 @@
 import * as z from 'zod';
+import { maxUrlLength } from './addresses.ts';
+import { idPattern } from './wire.ts';
 
-/** What Fini's operations take: the vendor's own fields in camelCase. */
+/** What Fini's operations take: the vendor's own fields in camelCase. What a list names twice counts once. */
 
-const idPattern = /^[A-Za-z0-9-]{1,100}$/;
 const maxItems = 10_000;
 /** Below what one job's data may hold, with room for the fields around it. */
 const maxTextLength = 500_000;
@@ -26,7 +27,7 @@ function idList(what: string, hint: string) {
     )
     .min(1)
     .max(maxItems)
-    .refine((ids) => new Set(ids).size === ids.length, { message: 'names an id twice' });
+    .transform((ids) => [...new Set(ids)]);
 }
 
 const documentIds = idList(
@@ -36,7 +37,7 @@ const documentIds = idList(
 
 const sources = ['web', 'googledrive', 'notion', 'zendesk', 'confluence'] as const;
 
-const items = z.array(z.string().min(1).max(8_192)).max(maxItems).default([]);
+const items = z.array(z.string().min(1).max(maxUrlLength)).max(maxItems).default([]);
 
 export const ingestInput = z
   .strictObject({
@@ -57,12 +58,10 @@ export const ingestInput = z
       const message = 'is empty, and so is documentIdsToRefresh: at least one of them must name an item';
       context.addIssue({ code: 'custom', path: ['documentIdsToAdd'], message });
     }
-    const seen = new Set<string>();
     for (const field of ['documentIdsToAdd', 'documentIdsToRefresh'] as const) {
       for (const [index, value] of input[field].entries()) {
-        const message = itemFault(input.source, value) ?? (seen.has(value) ? 'is named twice' : undefined);
+        const message = itemFault(input.source, value);
         if (message !== undefined) context.addIssue({ code: 'custom', path: [field, index], message });
-        seen.add(value);
       }
     }
   });
@@ -72,7 +71,7 @@ export type IngestInput = z.output<typeof ingestInput>;
 function itemFault(source: string, value: string): string | undefined {
   if (source === 'web') {
     if (looksLikeUrl(value)) return undefined;
-    return idPattern.test(value)
+    return idPattern.test(value) && !URL.canParse(value)
       ? 'is a record id; with source "web" this field takes URLs (https://…). To process a record again by its id, use documents.refresh'
       : 'must be an http or https URL: with source "web" this field takes URLs';
   }

@@ -4,8 +4,9 @@ import type { Logger } from '../../ports/logger.ts';
 import type { Lookup, LookupAnswer, LookupContext, LookupJob, VendorReport } from '../../ports/vendor-adapter.ts';
 import { parseTimestamp } from '../timestamps.ts';
 import type { FiniAccount } from './account.ts';
-import { canonicalUrl, getRecord, getRecords, listRecords } from './records.ts';
-import { readNotes, toReport } from './runs.ts';
+import { WantedPages } from './addresses.ts';
+import { getRecord, getRecords, listRecords } from './records.ts';
+import { readNotes, toExtra, toReport, type RunNotes } from './runs.ts';
 import { toStatus } from './status.ts';
 import { statusReply, type WireJob, type WireRecord } from './wire.ts';
 
@@ -39,30 +40,49 @@ export const addressLookup: Lookup<FiniAccount> = {
       reports.set(job.id, ({ extra }) => (wire === undefined ? wire : toReport(wire, readNotes(extra), context)));
     }
     const sought = jobs.filter((job) => !known.includes(job));
-    for (const [job, wire] of await search(sought, context)) {
+    const found = await search(sought, context);
+    for (const [job, wire] of found.exact) {
       reports.set(job.id, ({ extra }) => toReport(wire, { ...readNotes(extra), documentId: wire.id }, context));
+    }
+    for (const [job, wire] of found.similar) {
+      if (!found.exact.has(job)) reports.set(job.id, ({ extra }) => toSimilarReport(wire, readNotes(extra), context));
     }
     // One that was not found is left out: how far back the list was read depends on whose notes it was asked with.
     return reports;
   },
 };
 
-async function search(
-  jobs: readonly LookupJob[],
-  { http }: LookupContext<FiniAccount>,
-): Promise<Map<LookupJob, WireRecord>> {
-  const found = new Map<LookupJob, WireRecord>();
+/**
+ * A record under another spelling of the URL. It can be that of another page, whose own record the list shows late; so
+ * it is taken where a second look shows no exact one either.
+ */
+function toSimilarReport(wire: WireRecord, notes: RunNotes, context: LookupContext<FiniAccount>): VendorReport {
+  if (notes.similar === wire.id) return toReport(wire, { ...notes, documentId: wire.id }, context);
+  return { status: 'pending', extra: toExtra({ ...notes, similar: wire.id }) };
+}
+
+interface Found {
+  exact: Map<LookupJob, WireRecord>;
+  /** Records under another spelling of the URL. */
+  similar: Map<LookupJob, WireRecord>;
+}
+
+async function search(jobs: readonly LookupJob[], { http }: LookupContext<FiniAccount>): Promise<Found> {
+  const found: Found = { exact: new Map(), similar: new Map() };
   if (jobs.length === 0) return found;
-  const wanted = new Map(jobs.map((job) => [canonicalUrl(job.id), job]));
+  const wanted = new WantedPages(jobs.map((job) => [job.id, job] as const));
   const marks = jobs.map((job) => parseTimestamp(readNotes(job.extra).watermark) ?? 0);
   for await (const { documents: rows } of listRecords(http, { source: 'web' }, searchedPages)) {
     for (const wire of rows) {
-      const job = wanted.get(canonicalUrl(wire.originalUrl ?? ''));
-      if (job !== undefined && !found.has(job)) found.set(job, wire);
+      for (const { page: job, isExact } of wanted.at(wire.originalUrl)) {
+        const known = isExact ? found.exact : found.similar;
+        // The list is ordered by the last change: the first one is the newest.
+        if (!known.has(job)) known.set(job, wire);
+      }
     }
     const oldest = parseTimestamp(rows.at(-1)?.updatedAt);
     // From here on nothing changed since the submit.
-    if (found.size === jobs.length || (oldest !== undefined && oldest < Math.min(...marks))) break;
+    if (found.exact.size === jobs.length || (oldest !== undefined && oldest < Math.min(...marks))) break;
   }
   return found;
 }

@@ -98,11 +98,3 @@ export async function* listRecords(http: VendorHttp, query: ListQuery, maxPages:
     cursors.add(cursor);
   }
 }
-
-/** One form for the addresses that a vendor may write differently: host case, fragment, trailing slash. */
-export function canonicalUrl(text: string): string {
-  if (!URL.canParse(text)) return text;
-  const url = new URL(text);
-  url.hash = '';
-  return url.href.replace(/(?<!\/)\/+(\?|$)/, '$1');
-}

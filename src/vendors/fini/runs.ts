@@ -36,6 +36,8 @@ export interface RunNotes {
   noticedAt?: string;
   /** The record, where the vendor job goes by its URL. */
   documentId?: string;
+  /** Where it goes by its URL: a record under another spelling of it, as seen by the last look. */
+  similar?: string;
 }
 
 /** How long a document that the vendor did not name as accepted may take to show a run all the same, ms. */

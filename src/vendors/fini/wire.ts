@@ -29,7 +29,8 @@ function listOf<Schema extends z.ZodType>(schema: Schema): z.ZodType<z.output<Sc
 
 const text = z.string().min(1);
 /** Documented as a UUID; it goes into paths and back to the vendor, so its form is bounded, not its format. */
-const id = z.string().regex(/^(?=.*[A-Za-z0-9])[A-Za-z0-9._:-]{1,200}$/);
+export const idPattern = /^(?=.*[A-Za-z0-9])[A-Za-z0-9._:-]{1,200}$/;
+const id = z.string().regex(idPattern);
 const timestamp = text.max(100);
 
 /** A and F share this shape; only A queues anything, and we call nothing but A. */
