@@ -349,8 +349,12 @@ export interface VendorReport {
   /** The vendor's own word. An unknown word is `running`. */
   vendorStatus?: string;
   progress?: { done: number; total: number };
-  /** Set by a terminal status. */
+  /**
+   * What the event tells of the vendor job. Of one that is not over: what its event should have if time runs out, such as
+   * the ids that the vendor's support asks for. Kept until a later report has another.
+   */
   result?: Json;
+  /** Set by a terminal status. */
   error?: ErrorInfo;
   /** Epoch ms. */
   completedAt?: number;

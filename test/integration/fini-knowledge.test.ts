@@ -119,12 +119,18 @@ describe('fini.knowledge.generate', () => {
     expect(vendor.callsTo(routes.status).length).toBeLessThan(polls / 2);
   });
 
-  it('says live where isDraft is false, and takes a null article for an end without change', async () => {
+  it.each([
+    [false, 'article-1', 'live'],
+    [false, null, 'nothing'],
+    [true, 'article-1', 'draft'],
+    [true, null, 'no-op-draft'],
+  ])('with isDraft %s and the article %s says %s', async (isDraft, articleId, saved) => {
     const { vendor } = await start();
     vendor.on(routes.generate, { json: { backgroundJobId: uuid(1) } });
-    vendor.on(routes.status, { json: { jobs: [{ id: uuid(1), jobStatus: 'COMPLETED', hcArticleId: null }] } });
-    const data = await run('knowledge.generate', { candidateKnowledge: text, origin: 'generated', isDraft: false });
-    expect(data).toMatchObject({ outcome: 'succeeded', vendorJobs: [{ result: { articleId: null, draft: false } }] });
+    vendor.on(routes.status, { json: { jobs: [{ id: uuid(1), jobStatus: 'COMPLETED', hcArticleId: articleId }] } });
+    const data = await run('knowledge.generate', { candidateKnowledge: text, origin: 'generated', isDraft });
+    const result = { articleId, draft: isDraft, saved };
+    expect(data).toMatchObject({ outcome: 'succeeded', vendorJobs: [{ result }] });
   });
 
   it('a FAILED job fails the submission', async () => {
@@ -172,7 +178,7 @@ describe('fini.knowledge.bulkGenerate', () => {
     expect(data.vendorJobs.map((job) => [job.id, job.result])).toEqual(
       documentsOf(3).map((documentId) => [
         jobOf(documentId),
-        { documentId, articleId: `article-${jobOf(documentId)}`, draft: true },
+        { documentId, articleId: `article-${jobOf(documentId)}`, draft: true, saved: 'draft' },
       ]),
     );
     expect(vendor.callsTo(routes.bulk).map((call) => call.json)).toEqual([
@@ -408,6 +414,40 @@ describe('checking knowledge jobs', () => {
     const { vendor } = await start({ graceMs: 0 });
     vendor.on(routes.status, { json: { jobs: [{ id: uuid(1), hcArticleId: null }] } }, allCompleted);
     expect(await run('watch', { jobIds: [uuid(1)] })).toMatchObject({ outcome: 'succeeded', polls: 2 });
+  });
+
+  it('takes words in any case, and by its end and its article a job that is over whatever its word', async () => {
+    const { vendor } = await start();
+    const completedAt = '2026-06-11T12:00:05.000Z';
+    const startedAt = '2026-06-11T12:00:01.000Z';
+    const rows = [
+      { jobStatus: 'completed' },
+      { jobStatus: 'Failed' },
+      { jobStatus: 'DONE', startedAt, completedAt, hcArticleId: 'article-3' },
+      { completedAt, hcArticleId: 'article-4' },
+      { jobStatus: 'SAVE_ERROR', completedAt, hcArticleId: 'article-5' },
+      { jobStatus: 'SAVING', startedAt, completedAt, hcArticleId: null },
+      { jobStatus: 'SAVING', hcArticleId: 'article-7' },
+    ].map((row, index) => ({ id: uuid(index + 1), ...row }));
+    vendor.on(routes.status, { json: { jobs: rows } });
+    const short = { ...poll, deadlineMs: 500 };
+    const data = await run('watch', { jobIds: rows.map(({ id }) => id) }, { poll: short });
+    expect(data.outcome).toBe('expired');
+    expect(data.vendorJobs.map((job) => job.outcome)).toEqual([
+      'succeeded',
+      'failed',
+      'succeeded',
+      'succeeded',
+      'failed',
+      null,
+      null,
+    ]);
+    expect(data.vendorJobs[2]?.result).toEqual({ articleId: 'article-3', draft: null, startedAt, completedAt });
+    // What was known when time ran out.
+    expect(data.vendorJobs.slice(5).map((job) => job.result)).toEqual([
+      { startedAt, completedAt },
+      { articleId: 'article-7' },
+    ]);
   });
 
   it('takes an unknown status for running', async () => {

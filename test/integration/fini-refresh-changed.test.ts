@@ -150,6 +150,76 @@ describe('fini.knowledge.refreshChanged', () => {
     expect([uuid(1), uuid(2)].map((id) => action(data, id)?.['action'])).toEqual(['unchanged', 'generated']);
   });
 
+  /** The list of changed records, as the vendor answers it at the n-th walk. */
+  function listChanged(answer: (walk: number) => readonly object[]): void {
+    let walks = 0;
+    rig.vendor.on(routes.list, (call) => {
+      if (call.query.get('changed') !== 'true') return undefined;
+      return { json: { documents: answer(++walks), hasMore: false } };
+    });
+  }
+
+  it('looks once more where list and record differ; what one of them still calls changed is generated', async () => {
+    const { vendor, workspace } = rig;
+    for (const number of [1, 2]) workspace.add(uuid(number), { linkedKnowledgeId: 'old' });
+    script({});
+    // The record of the first is behind for good; of the second the list was, at the first walk.
+    listChanged((walk) =>
+      [uuid(1), uuid(2)].slice(0, walk === 1 ? 2 : 1).map((id) => ({ ...workspace.records.get(id), changed: true })),
+    );
+    const data = await run({ documentIds: [uuid(1), uuid(2)] });
+    expect(data.outcome).toBe('succeeded');
+    expect([uuid(1), uuid(2)].map((id) => action(data, id)?.['action'])).toEqual(['generated', 'unchanged']);
+    expect(vendor.callsTo(routes.bulk).map(({ json }) => json.documentIds)).toEqual([[uuid(1)]]);
+    const walks = vendor.callsTo(routes.list).filter(({ query }) => query.get('changed') === 'true');
+    expect(walks).toHaveLength(2);
+  });
+
+  it('a document that is gone after its refresh is failed, and the others go on', async () => {
+    const { workspace } = rig;
+    for (const number of [1, 2]) workspace.add(uuid(number), { linkedKnowledgeId: 'old' });
+    script({ [uuid(2)]: true });
+    listChanged(() => {
+      workspace.records.delete(uuid(1));
+      return [workspace.records.get(uuid(2)) ?? {}];
+    });
+    const data = await run({ documentIds: [uuid(1), uuid(2)] });
+    expect(data.outcome).toBe('partial');
+    expect(data.vendorJobs.find((job) => job.id === uuid(1))).toMatchObject({
+      outcome: 'failed',
+      result: { action: 'failed', documentId: uuid(1) },
+      error: { code: 'vendor_job_lost' },
+    });
+    expect(action(data, uuid(2))?.['action']).toBe('generated');
+  });
+
+  it.each([
+    ['live, and cleared at the vendor', false, false, false],
+    ['live, and not cleared yet', false, true, null],
+    ['as a draft', true, true, true],
+  ])('tells what the record says of changed after a save %s', async (_, isDraft, after, changed) => {
+    const { vendor, workspace } = rig;
+    workspace.add(uuid(1), { linkedKnowledgeId: 'old' });
+    script({ [uuid(1)]: true });
+    vendor.on(routes.status, () => {
+      workspace.touch(uuid(1), { changed: after, linkedKnowledgeId: 'new' });
+      return undefined;
+    });
+    const data = await run({ documentIds: [uuid(1)], isDraft });
+    const saved = isDraft ? 'draft' : 'live';
+    expect(action(data, uuid(1))).toMatchObject({ action: 'generated', changed, linkedKnowledgeId: 'new', saved });
+  });
+
+  it('ends well where the records cannot be read once all is generated', async () => {
+    const { vendor, workspace } = rig;
+    workspace.add(uuid(1), { linkedKnowledgeId: 'old' });
+    script({ [uuid(1)]: true });
+    vendor.on(routes.record, () => (vendor.callsTo(routes.status).length === 0 ? undefined : refusal(500)));
+    const data = await run({ documentIds: [uuid(1)] });
+    expect(data.outcome).toBe('succeeded');
+    expect(action(data, uuid(1))).toMatchObject({ action: 'generated', changed: null });
+  });
+
   it('a document whose refresh failed is failed, the others go on', async () => {
     const { workspace } = rig;
     for (const number of [1, 2]) workspace.add(uuid(number), { linkedKnowledgeId: 'old' });

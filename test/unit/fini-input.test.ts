@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { fini } from '../../src/vendors/fini/adapter.ts';
 import {
   bulkGenerateInput,
   generateInput,
@@ -124,6 +125,15 @@ describe('knowledge.bulkGenerate', () => {
     expect(bulkGenerateInput.parse({ documentIds: [uuid(1)] })).toMatchObject({ origin: 'sources', isDraft: true });
     expect(bulkGenerateInput.safeParse({ documentIds: [uuid(1)], origin: 'generated' }).success).toBe(false);
     expect(bulkGenerateInput.safeParse({ documentIds: [uuid(1)], candidateKnowledge: 'x' }).success).toBe(false);
+  });
+});
+
+describe('the catalogue', () => {
+  it('says that what is processed, or a draft, is not live', () => {
+    for (const name of ['documents.ingest', 'documents.refresh'] as const)
+      expect(fini.operations[name].summary).toContain('COMPLETED means processed, not live');
+    for (const name of ['knowledge.generate', 'knowledge.bulkGenerate'] as const)
+      expect(fini.operations[name].summary).toContain('Drafts are live once published');
   });
 });
 

@@ -83,17 +83,51 @@ describe('how a run ended', () => {
   });
 
   it('tells of the document in the event', () => {
-    const full = wire({ originalUrl: 'https://a.test/', source: 'web', linkedKnowledgeId: 'art', changed: true });
+    const page = { originalUrl: 'https://a.test/', source: 'web', paragraphs: ['one', 'two'] };
+    const full = wire({ ...page, linkedKnowledgeId: 'art', changed: true });
     expect(toReport(full, run, context()).result).toEqual({
       documentId: 'doc',
       source: 'web',
       originalUrl: 'https://a.test/',
       title: null,
+      paragraphs: 2,
       linkedJobId: 'run-2',
       linkedKnowledgeId: 'art',
       linkedOperation: null,
       changed: true,
     });
+  });
+
+  it.each([{}, [], '', '  ', null, false, 0, { message: '' }, [null, { code: null }]])(
+    'takes the error %j for none',
+    (error) => {
+      expect(toReport(wire({ error }), run, context()).status).toBe('succeeded');
+    },
+  );
+
+  it.each([[{ message: 'robots.txt' }], [['robots.txt']], [{ code: 0, reasons: ['robots.txt'] }]])(
+    'takes the error %j for one',
+    (error) => {
+      const report = toReport(wire({ error }), run, context());
+      expect(report).toMatchObject({ status: 'failed', error: { code: 'vendor_job_failed' } });
+      expect(report.error?.message).toContain('robots.txt');
+    },
+  );
+
+  it('advises to reconnect where the import came from a provider, and only there', () => {
+    const failed = { linkedJobStatus: 'FAILED', error: 'no permission' };
+    const messageOf = (source: string) => toReport(wire({ ...failed, source }), run, context()).error?.message;
+    expect(messageOf('notion')).toMatch(/^no permission; .*reconnect it in the vendor’s dashboard, then refresh/);
+    for (const source of ['web', 'files']) expect(messageOf(source)).toBe('no permission');
+  });
+
+  it('names the ids for support while the run goes on, and not those of an earlier run', () => {
+    for (const linkedJobStatus of ['PENDING', 'IN_PROGRESS', 'SCRAPING']) {
+      const report = toReport(wire({ linkedJobStatus }), { before }, context());
+      expect(report.result).toEqual({ documentId: 'doc', linkedJobId: 'run-2' });
+    }
+    const stale = wire({ linkedJobId: 'run-1', updatedAt: t(10) });
+    expect(toReport(stale, { before }, context()).result).toEqual({ documentId: 'doc' });
   });
 
   it('fails an id that the vendor did not accept and that shows no run within a minute', () => {
@@ -138,10 +172,20 @@ describe('words and addresses', () => {
       'succeeded',
       'failed',
     ]);
-    for (const word of ['QUEUED', 'QUEUED', 'completed', '__proto__', 'QUEUED']) {
-      expect(toStatus(word, logger)).toBe('running');
-    }
-    expect(lines).toHaveLength(3);
+    expect(['pending', 'In_Progress', ' completed', 'Failed'].map((word) => toStatus(word, logger))).toEqual([
+      'pending',
+      'running',
+      'succeeded',
+      'failed',
+    ]);
+    for (const word of ['QUEUED', 'QUEUED', '__proto__', 'QUEUED']) expect(toStatus(word, logger)).toBe('running');
+    expect(lines).toHaveLength(2);
+  });
+
+  it('sees a run at work by words in any case', () => {
+    const first = toReport(wire({ linkedJobId: 'run-1', linkedJobStatus: 'in_progress' }), { before }, context());
+    const end = wire({ linkedJobId: 'run-1', updatedAt: t(10), linkedJobStatus: 'completed' });
+    expect(toReport(end, readNotes(first.extra), context()).status).toBe('succeeded');
   });
 
   it('reads a record without a status as not queued yet', () => {

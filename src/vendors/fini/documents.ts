@@ -20,7 +20,7 @@ const poll = { initialDelayMs: 3_000, factor: 1.5, maxDelayMs: 30_000, deadlineM
 const graceMs = 30_000;
 
 export const ingest = operation({
-  summary: 'Ingests web pages or provider documents, or processes them again.',
+  summary: 'Ingests web pages or provider documents, or processes them again. COMPLETED means processed, not live.',
   input: ingestInput,
   // No idempotency key; but a record shows whether a run began since the snapshot.
   resend: 'lookup',
@@ -116,7 +116,7 @@ export const refreshSteps = {
 } as const;
 
 export const refresh = operation({
-  summary: 'Processes existing records again from where they came.',
+  summary: 'Processes existing records again from where they came. COMPLETED means processed, not live.',
   input: refreshInput,
   ...refreshSteps,
 });

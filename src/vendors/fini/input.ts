@@ -93,13 +93,15 @@ const generation = {
     .max(3)
     .refine((ops) => new Set(ops).size === ops.length, { message: 'names an operation twice' })
     .optional()
-    .describe('What the pipeline may decide to do; everything when left out.'),
+    .describe(
+      'What the pipeline may decide to do; everything when left out. DO_NOTHING with isDraft leaves a draft that says so, for review.',
+    ),
   instructions: z.string().min(1).max(50_000).optional().describe('Further instructions for the generation.'),
   botId: id.optional().describe('The agent that the content is for.'),
   isDraft: z
     .boolean()
     .default(true)
-    .describe('True leaves drafts for review; false saves live at once. The event says which.'),
+    .describe('True leaves drafts for review; false saves live at once. The event says which (`saved`).'),
 };
 
 const text = { candidateKnowledge: z.string().min(1).max(maxTextLength).describe('The text to make knowledge of.') };

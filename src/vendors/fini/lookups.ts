@@ -1,5 +1,6 @@
 import { VendorRejectedError } from '../../core/errors.ts';
-import type { VendorJobStatus } from '../../core/submission.ts';
+import type { JsonObject } from '../../core/json.ts';
+import { terminalStatuses, type VendorJobStatus } from '../../core/submission.ts';
 import type { Logger } from '../../ports/logger.ts';
 import type { Lookup, LookupAnswer, LookupContext, LookupJob, VendorReport } from '../../ports/vendor-adapter.ts';
 import { parseTimestamp } from '../timestamps.ts';
@@ -7,7 +8,7 @@ import type { FiniAccount } from './account.ts';
 import { WantedPages } from './addresses.ts';
 import { getRecord, getRecords, listRecords } from './records.ts';
 import { readNotes, toExtra, toReport, type RunNotes } from './runs.ts';
-import { toStatus } from './status.ts';
+import { knownStatus, namesFailure, toStatus } from './status.ts';
 import { statusReply, type WireJob, type WireRecord } from './wire.ts';
 
 type Reports = Map<string, LookupAnswer>;
@@ -129,30 +130,57 @@ export const jobLookup: Lookup<FiniAccount> = {
 };
 
 function isEnd(row: WireJob, { logger }: LookupContext<FiniAccount>): boolean {
-  const status = statusOf(row, logger);
-  return status !== 'pending' && status !== 'running';
+  return terminalStatuses.has(statusOf(row, logger));
 }
 
+/**
+ * What a row says, whatever its word: the vendor documents one word only, and that a job which is over has the time of
+ * its end and, where it made knowledge, the article.
+ */
 function statusOf(row: WireJob, logger: Logger): VendorJobStatus {
-  return row.jobStatus === undefined ? 'running' : toStatus(row.jobStatus, logger);
+  const { jobStatus: word, hcArticleId } = row;
+  const known = knownStatus(word);
+  if (known !== undefined && terminalStatuses.has(known)) return known;
+  if (hcArticleId !== undefined && parseTimestamp(row.completedAt) !== undefined)
+    return namesFailure(word) ? 'failed' : 'succeeded';
+  return word === undefined ? 'running' : toStatus(word, logger);
 }
 
 function toJobReport(row: WireJob, job: LookupJob, { logger }: LookupContext<FiniAccount>): VendorReport {
   const status = statusOf(row, logger);
   const completedAt = parseTimestamp(row.completedAt);
   const { documentId, draft } = job.extra ?? {};
-  const result = {
-    ...(documentId === undefined ? {} : { documentId }),
-    // Null is what a job leaves that decided on no change.
-    articleId: row.hcArticleId ?? null,
-    draft: draft ?? null,
-  };
   const message = 'the vendor gives no reason for a failed generation; its dashboard may';
   return {
     status,
     ...(row.jobStatus === undefined ? {} : { vendorStatus: row.jobStatus }),
-    ...(status === 'succeeded' || status === 'failed' ? { result } : {}),
+    result: {
+      ...(documentId === undefined ? {} : { documentId }),
+      ...(row.hcArticleId === undefined ? {} : { articleId: row.hcArticleId }),
+      ...(terminalStatuses.has(status) ? { articleId: row.hcArticleId ?? null, draft: draft ?? null } : {}),
+      ...(status === 'succeeded' && typeof draft === 'boolean' ? { saved: whatWasSaved(row.hcArticleId, draft) } : {}),
+      ...toTimes(row),
+    },
     ...(status === 'failed' ? { error: { code: 'vendor_job_failed', message } } : {}),
     ...(completedAt === undefined ? {} : { completedAt }),
   };
+}
+
+/**
+ * What a generation that ended well left at the vendor: an article that is live, a draft of one, or, where it decided on
+ * no change, nothing or a draft that says so and waits for review.
+ */
+function whatWasSaved(articleId: string | undefined, draft: boolean): string {
+  if (articleId === undefined) return draft ? 'no-op-draft' : 'nothing';
+  return draft ? 'draft' : 'live';
+}
+
+function toTimes(row: WireJob): JsonObject {
+  const times = { createdAt: row.createdAt, startedAt: row.startedAt, completedAt: row.completedAt };
+  return Object.fromEntries(
+    Object.entries(times).flatMap(([name, text]) => {
+      const at = parseTimestamp(text);
+      return at === undefined ? [] : [[name, new Date(at).toISOString()]];
+    }),
+  );
 }

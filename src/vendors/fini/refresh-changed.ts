@@ -1,3 +1,4 @@
+import { AccountHeldError, VendorThrottledError } from '../../core/errors.ts';
 import type { JsonObject } from '../../core/json.ts';
 import type { VendorJob } from '../../core/submission.ts';
 import type { ConfirmReply, ReconcileReply } from '../../ports/vendor-adapter.ts';
@@ -7,6 +8,7 @@ import { refreshChangedInput, type RefreshChangedInput } from './input.ts';
 import { giveUpBulk, submitBulk } from './knowledge.ts';
 import { partOf } from './parts.ts';
 import { getRecords, listRecords } from './records.ts';
+import type { WireRecord } from './wire.ts';
 
 const generateStage = 'generate';
 const listedPages = 1_000;
@@ -60,10 +62,14 @@ export const refreshChanged = operation({
   confirm: (context) => (context.stage === generateStage ? tellPerDocument(context) : findChanged(context)),
 });
 
+/**
+ * Decides which documents changed: those of which the list or the record says so, because each can be behind the other.
+ * Where the list names one whose record says no, and where a record is gone, both are looked at once more.
+ */
 async function findChanged(context: Input): Promise<ConfirmReply> {
   const { http } = context;
   const documents = documentRows(context);
-  const refreshed = documents.filter((job) => job.outcome === 'succeeded');
+  const refreshed = documents.filter((job) => job.outcome === 'succeeded' && actionOf(job) === undefined);
   const listed = new Set<string>();
   if (refreshed.length > 0) {
     // Rows of other documents are common here: the list knows of no submission.
@@ -71,43 +77,91 @@ async function findChanged(context: Input): Promise<ConfirmReply> {
       for (const row of rows) if (row.changed !== false) listed.add(row.id.toLowerCase());
     }
   }
-  // While records are processed the list re-orders and can miss a row, so the record itself decides where it tells.
+  // While records are processed the list re-orders and can miss a row.
   const records = await getRecords(
     http,
     refreshed.map((job) => job.id),
   );
   const decided = documents.map((job): VendorJob => {
+    if (actionOf(job) !== undefined) return job;
     if (job.outcome !== 'succeeded') return withResult(job, { action: 'failed' });
     const wire = records.get(job.id);
-    const changed = wire?.changed ?? listed.has(job.id.toLowerCase());
-    const linkedKnowledgeId = wire?.linkedKnowledgeId ?? linkOf(job);
+    const isListed = listed.has(job.id.toLowerCase());
+    const isDoubtful = wire === undefined || (isListed && wire.changed === false);
+    if (isDoubtful && job.extra?.['isDoubted'] !== true) return { ...job, extra: { ...job.extra, isDoubted: true } };
+    if (wire === undefined) return toDeleted(job);
+    const changed = isListed || wire.changed === true;
+    const linkedKnowledgeId = wire.linkedKnowledgeId ?? linkOf(job);
     const action = !changed ? 'unchanged' : linkedKnowledgeId === null ? 'unlinked' : 'changed';
     return withResult(job, { changed, linkedKnowledgeId, action });
   });
+  const doubtful = decided.filter((job) => actionOf(job) === undefined).length;
+  if (doubtful > 0) {
+    const reason = `of ${doubtful} documents the list and the record say different things`;
+    return { kind: 'not-yet', reason, jobs: decided };
+  }
   const isWorkLeft = decided.some((job) => actionOf(job) === 'changed');
   return isWorkLeft ? { kind: 'next', stage: generateStage, jobs: decided } : { kind: 'confirmed', jobs: decided };
 }
 
-/** One row per document that says it all; the vendor jobs of the generation stand beside them. */
+function toDeleted(job: VendorJob): VendorJob {
+  const message = 'the vendor no longer knows the document: it was deleted after its refresh';
+  const gone = withResult(job, { action: 'failed', changed: null });
+  return { ...gone, status: 'failed', outcome: 'failed', error: { code: 'vendor_job_lost', message } };
+}
+
+/** One row per document that says it all; the vendor jobs of the generation stand next to them. */
 async function tellPerDocument(context: Input): Promise<ConfirmReply> {
   const generations = new Map(
     context.jobs.flatMap((job) => {
-      const { documentId } = (job.result ?? job.extra ?? {}) as { documentId?: string };
-      return job.kind === 'document' || documentId === undefined ? [] : [[documentId, job] as const];
+      const { documentId } = { ...job.extra, ...(job.result as JsonObject | undefined) };
+      return job.kind === 'document' || typeof documentId !== 'string' ? [] : [[documentId, job] as const];
     }),
   );
+  const isGenerated = (job: VendorJob): boolean =>
+    actionOf(job) === 'changed' && generations.get(job.id)?.outcome === 'succeeded';
+  const records = await readBack(context, documentRows(context).filter(isGenerated));
   const jobs = documentRows(context).map((job): VendorJob => {
     if (actionOf(job) !== 'changed') return job;
     const generation = generations.get(job.id);
     if (generation?.outcome === 'succeeded') {
-      const { articleId } = generation.result as { articleId: string | null };
-      return withResult(job, { action: 'generated', articleId, draft: context.input.isDraft, jobId: generation.id });
+      const { articleId, saved } = generation.result as { articleId: string | null; saved: string | null };
+      const { isDraft } = context.input;
+      const wire = records.get(job.id);
+      return withResult(job, {
+        action: 'generated',
+        articleId,
+        draft: isDraft,
+        saved,
+        jobId: generation.id,
+        linkedKnowledgeId: wire?.linkedKnowledgeId ?? linkOf(job),
+        // A live save clears it at the vendor; where the record does not show that yet, it is not known.
+        changed: wire?.changed === true && saved === 'live' ? null : (wire?.changed ?? null),
+      });
     }
     const error = generation?.error ?? { code: 'vendor_contract', message: 'no generation was started' };
     const failed = withResult(job, { action: 'failed', articleId: null, jobId: generation?.id ?? null });
     return { ...failed, outcome: 'failed', error };
   });
   return { kind: 'confirmed', jobs };
+}
+
+/** The records after their generation. Only news of finished work: what cannot be read now ends nothing. */
+async function readBack(
+  { http, logger }: Input,
+  jobs: readonly VendorJob[],
+): Promise<ReadonlyMap<string, WireRecord | undefined>> {
+  try {
+    return await getRecords(
+      http,
+      jobs.map((job) => job.id),
+    );
+  } catch (error) {
+    // The account's own limits and holds are kept; the engine waits and asks again.
+    if (error instanceof AccountHeldError || error instanceof VendorThrottledError) throw error;
+    logger.warn({ documents: jobs.length }, 'records could not be read after their generation');
+    return new Map();
+  }
 }
 
 /** In the order of the submission's record, which no later step changes, so that parts stay what they are. */

@@ -2,7 +2,8 @@ import { clip, type JsonObject } from '../../core/json.ts';
 import type { LookupContext, VendorReport } from '../../ports/vendor-adapter.ts';
 import { parseTimestamp } from '../timestamps.ts';
 import type { FiniAccount } from './account.ts';
-import { toStatus } from './status.ts';
+import { maxUrlLength } from './addresses.ts';
+import { knownStatus, toStatus } from './status.ts';
 import type { WireRecord } from './wire.ts';
 
 /**
@@ -73,11 +74,12 @@ export function belongsToRun(wire: WireRecord, notes: RunNotes): 'yes' | 'probab
 /** True when a record shows that something was started since the snapshot. */
 export function hasBegun(wire: WireRecord, notes: RunNotes): boolean {
   if (belongsToRun(wire, notes) !== 'no') return true;
-  return isAtWork(wire.linkedJobStatus) && notes.before !== undefined && !isAtWork(notes.before.status ?? undefined);
+  return isAtWork(wire.linkedJobStatus) && notes.before !== undefined && !isAtWork(notes.before.status);
 }
 
-function isAtWork(word: string | undefined): boolean {
-  return word === 'PENDING' || word === 'IN_PROGRESS';
+function isAtWork(word: string | null | undefined): boolean {
+  const status = knownStatus(word);
+  return status === 'pending' || status === 'running';
 }
 
 /** What a record says of the run that we wait for. */
@@ -91,18 +93,19 @@ export function toReport(wire: WireRecord, notes: RunNotes, context: LookupConte
     const mark = `${word ?? ''} ${wire.updatedAt ?? ''}`;
     if (belongs === 'probably' && notes.settling !== mark) {
       // A refresh may touch the record before it resets the status: the same word is believed at the second look.
-      return { ...seen, status: 'running', extra: toExtra({ ...notes, settling: mark }) };
+      return { ...seen, status: 'running', result: toIds(wire), extra: toExtra({ ...notes, settling: mark }) };
     }
     return { ...seen, ...toEnd(wire, status), result: toResult(wire, notes), extra: toExtra(notes) };
   }
   const { settling: _, ...rest } = notes;
   const next: RunNotes = { ...rest };
-  if (isAtWork(word) && !isAtWork(notes.before?.status ?? undefined)) next.begun = true;
-  if (word !== 'PENDING') delete next.pendingSince;
+  if (isAtWork(word) && !isAtWork(notes.before?.status)) next.begun = true;
+  if (knownStatus(word) !== 'pending') delete next.pendingSince;
   else next.pendingSince ??= pendingSince(wire, notes, context.now);
   const waited = context.now - (next.pendingSince ?? context.now);
   if (waited <= context.account.pendingNoticeMs || next.noticedAt !== undefined) {
-    return { ...seen, status, extra: toExtra(next) };
+    const result = next.noticedAt === undefined ? toIds(wire) : toResult(wire, next);
+    return { ...seen, status, result, extra: toExtra(next) };
   }
   next.noticedAt = new Date(context.now).toISOString();
   const minutes = Math.round(context.account.pendingNoticeMs / 60_000);
@@ -129,7 +132,8 @@ function toEarlierRun(wire: WireRecord, notes: RunNotes, context: LookupContext<
       result: toResult(wire, notes),
     };
   }
-  return { status: 'pending', vendorStatus, extra: toExtra(notes) };
+  // The linkedJobId is that of the earlier run.
+  return { status: 'pending', vendorStatus, result: { documentId: wire.id }, extra: toExtra(notes) };
 }
 
 /** COMPLETED means processed. It worked only where `success` is true and `error` is empty. */
@@ -140,11 +144,26 @@ function toEnd(wire: WireRecord, status: 'succeeded' | 'failed'): VendorReport {
   if (status === 'succeeded' && wire.success === true && reason === '') return { status, ...at };
   const details = { linkedJobId: wire.linkedJobId ?? null };
   if (reason !== '' || status === 'failed') {
-    const message = reason === '' ? 'the vendor gave no reason' : clip(reason, 2_000);
+    const said = reason === '' ? 'the vendor gave no reason' : clip(reason, 2_000);
+    const message = isOfProvider(wire) ? `${said}; ${reconnect}` : said;
     return { status: 'failed', ...at, error: { code: 'vendor_job_failed', message, details } };
   }
   const message = 'COMPLETED, but the record does not say success: the run left no usable content';
   return { status: 'failed', ...at, error: { code: 'outcome_contradicted', message, details } };
+}
+
+/** What the vendor's documentation advises where a provider import fails. */
+const reconnect =
+  'the provider connection may have expired or lost its permissions: reconnect it in the vendor’s dashboard, then refresh the document';
+
+/** False as well where the record does not say where it comes from. */
+function isOfProvider({ source }: WireRecord): boolean {
+  return source !== undefined && source !== 'web' && source !== 'files';
+}
+
+/** What a document that is not over has for the event, if time runs out: what the vendor's support asks for. */
+function toIds(wire: WireRecord): JsonObject {
+  return { documentId: wire.id, linkedJobId: wire.linkedJobId ?? null };
 }
 
 /** What the completion event tells of a document. */
@@ -152,8 +171,9 @@ export function toResult(wire: WireRecord, notes: RunNotes): JsonObject {
   return {
     documentId: wire.id,
     source: wire.source ?? null,
-    originalUrl: wire.originalUrl === undefined ? null : clip(wire.originalUrl, 8_192),
+    originalUrl: wire.originalUrl === undefined ? null : clip(wire.originalUrl, maxUrlLength),
     title: wire.title === undefined ? null : clip(wire.title, 300),
+    paragraphs: wire.paragraphs ?? null,
     linkedJobId: wire.linkedJobId ?? null,
     linkedKnowledgeId: wire.linkedKnowledgeId ?? null,
     linkedOperation: wire.linkedOperation ?? null,

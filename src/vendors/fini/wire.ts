@@ -51,6 +51,8 @@ const jobRow = z.object({
   id,
   /** A row without a word still says that the vendor knows the job. */
   jobStatus: optional(text.max(100)),
+  createdAt: optional(timestamp),
+  startedAt: optional(timestamp),
   completedAt: optional(timestamp),
   hcArticleId: optional(text.max(200)),
 });
@@ -60,16 +62,24 @@ export const statusReply = z.object({ jobs: listOf(jobRow) });
 
 /** Documented as a text that is empty when all is well; anything else that says something counts as an error, too. */
 function readError(value: unknown): string | undefined {
-  if (value === undefined || value === null || value === false) return undefined;
+  if (!saysSomething(value)) return undefined;
   return typeof value === 'string' ? value : JSON.stringify(value);
 }
 
-/** Everything but the extracted text, which can be large and is of no use here. */
+/** Not an empty list or object, nor one of nothing but empty texts and nulls. */
+function saysSomething(value: unknown): boolean {
+  if (typeof value === 'string') return value.trim() !== '';
+  if (typeof value === 'object' && value !== null) return Object.values(value).some(saysSomething);
+  return Boolean(value);
+}
+
+/** Everything but the extracted text, which can be large: only how many paragraphs it has is kept. */
 export const record = z.object({
   id,
   originalUrl: optional(text),
   title: optional(text),
   source: optional(text.max(100)),
+  paragraphs: optional(z.array(z.unknown()).transform((paragraphs) => paragraphs.length)),
   success: optional(z.boolean()),
   error: z.unknown().transform(readError).optional(),
   createdAt: optional(timestamp),
