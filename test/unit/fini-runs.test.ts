@@ -98,7 +98,7 @@ describe('how a run ended', () => {
     });
   });
 
-  it.each([{}, [], '', '  ', null, false, 0, { message: '' }, [null, { code: null }]])(
+  it.each([[{}], [[]], [''], ['  '], [null], [false], [0], [{ message: '' }], [[null, { code: null }]]])(
     'takes the error %j for none',
     (error) => {
       expect(toReport(wire({ error }), run, context()).status).toBe('succeeded');
