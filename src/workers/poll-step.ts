@@ -82,6 +82,7 @@ export async function pollStep(turn: Turn): Promise<Move | undefined> {
       if (look.kind === 'report') applyReport(job, look.report);
       else if (look.kind === 'refused') {
         failure ??= look.error;
+        delete job.missingSince;
         const error = toSafeErrorInfo(look.error);
         const { since } = (job.refused = { since: job.refused?.since ?? now, error });
         // A vendor that refuses every look-up is at fault itself, and may tell later.
@@ -92,6 +93,7 @@ export async function pollStep(turn: Turn): Promise<Move | undefined> {
         delete job.refused;
         logger.warn({ vendorJobId: job.id, errorCode: error.code }, 'the vendor refuses to tell of a vendor job');
       } else if (look.kind === 'missing') {
+        delete job.refused;
         job.missingSince ??= now;
         // One answer without it proves little: vendors show new jobs late and forget them on a fault.
         if (now - job.missingSince >= graceMs) {

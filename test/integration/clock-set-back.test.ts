@@ -262,7 +262,15 @@ describe('a record from before the step', () => {
       notBefore: now + hour + 9_000,
       refused: { at: now + hour + 10, first: { sentAt: now + hour, at: now + hour + 10, reason: 'quota' } },
       reconciliation: { since: now + hour, landsUntil: now + hour + 100, absent: 1 },
-      jobs: [{ id: 'v', kind: 'k', status: 'running', missingSince: now + hour + 400 }],
+      jobs: [
+        { id: 'v', kind: 'k', status: 'running', missingSince: now + hour + 400 },
+        {
+          id: 'w',
+          kind: 'k',
+          status: 'running',
+          refused: { since: now + hour + 300, error: { code: 'A', message: 'b' } },
+        },
+      ],
     };
     expect(moveBack(state, now)).toEqual({
       ...state,
@@ -273,7 +281,10 @@ describe('a record from before the step', () => {
       notBefore: now + 8_500,
       refused: { at: now - 490, first: { sentAt: now - 500, at: now - 490, reason: 'quota' } },
       reconciliation: { since: now - 500, landsUntil: now - 400, absent: 1 },
-      jobs: [{ id: 'v', kind: 'k', status: 'running', missingSince: now - 100 }],
+      jobs: [
+        { id: 'v', kind: 'k', status: 'running', missingSince: now - 100 },
+        { id: 'w', kind: 'k', status: 'running', refused: { since: now - 200, error: { code: 'A', message: 'b' } } },
+      ],
     });
   });
 

@@ -103,14 +103,36 @@ describe('background-jobs of Sharely', () => {
     expect(logger.lines.filter((line) => line.fields['vendorStatus'] === odd)).toHaveLength(1);
   });
 
-  it('a status without end ends at the deadline, as expired', async () => {
+  it('a status without end ends at the deadline, as expired, with the ids that support asks for', async () => {
     vendor.statuses = ['PAUSED'];
-    const data = await run(
-      'watch',
-      { workflowIds: [vendor.addWorkflow().id] },
-      { poll: { ...poll, deadlineMs: 1_200 } },
-    );
+    const { id: workflowId, runId } = vendor.addWorkflow();
+    const data = await run('watch', { workflowIds: [workflowId] }, { poll: { ...poll, deadlineMs: 1_200 } });
     expect(data).toMatchObject({ outcome: 'expired', error: { code: 'deadline_exceeded' } });
+    expect(data.vendorJobs).toMatchObject([{ id: workflowId, outcome: null, result: { workflowId, runId } }]);
+  });
+
+  it('rows with a code only go by it, and are logged once', async () => {
+    const flows = Array.from({ length: 4 }, () => vendor.addWorkflow());
+    // The last one shows a code of no documentation, then its end.
+    const codes = [[2], [3], [6, 1, 7], [8, 4]];
+    let looks = 0;
+    vendor.rewriteRows = (_, ids) => {
+      looks += 1;
+      return flows.flatMap(({ id, runId }, index) => {
+        const own = codes[index] ?? [];
+        const code = own[Math.min(looks, own.length) - 1];
+        return ids.includes(id) ? [{ workflowId: id, status: { code }, runId }] : [];
+      });
+    };
+    const data = await run('watch', { workflowIds: flows.map((flow) => flow.id) });
+    expect(data.outcome).toBe('partial');
+    expect(data.vendorJobs.map(({ status, outcome }) => [status, outcome])).toEqual([
+      ['COMPLETED', 'succeeded'],
+      ['FAILED', 'failed'],
+      ['TIMED_OUT', 'failed'],
+      ['CANCELLED', 'canceled'],
+    ]);
+    expect(logger.lines.filter((line) => line.message.includes('without a name'))).toHaveLength(1);
   });
 
   it('a code that contradicts its name is logged, and the name holds', async () => {
@@ -269,6 +291,12 @@ describe('background-jobs of Sharely', () => {
     expect(asked().length).toBeLessThan(polls / 2);
   });
 
+  it('a refusal of one id that ends within the grace ends nothing', async () => {
+    vendor.script(/^POST \/background-jobs/, refuse(400, 'not now'), 1);
+    const data = await run('watch', { workflowIds: [vendor.addWorkflow().id] });
+    expect(data.outcome).toBe('succeeded');
+  });
+
   it('asks for 500 workflows of one submission in 10 requests', async () => {
     vendor.statuses = ['COMPLETED'];
     const workflowIds = Array.from({ length: 500 }, () => vendor.addWorkflow().id);
@@ -293,23 +321,25 @@ describe('background-jobs of Sharely', () => {
     }
   });
 
-  it('finds an id that spoils its batch, and lets the others go on', async () => {
+  it('finds an id that spoils its batch, lets the others go on, and fails it with the vendor’s word', async () => {
     const poison = 'not-a-uuid';
     const good = Array.from({ length: 40 }, () => vendor.addWorkflow().id);
     vendor.script(/^POST \/background-jobs/, (call) =>
       call.body.jobIds.includes(poison) ? refuse(400, 'jobIds must be UUIDs') : undefined,
     );
-    const spoilt = await harness.submit(
-      'sharely',
-      'watch',
-      { workflowIds: [poison] },
-      { poll: { ...poll, deadlineMs: 4_000 } },
-    );
+    const spoilt = await harness.submit('sharely', 'watch', { workflowIds: [poison] }, { poll });
     const others = await Promise.all(
       good.map((id) => harness.submit('sharely', 'watch', { workflowIds: [id] }, { poll })),
     );
     for (const id of others) expect((await harness.event(id)).data.outcome).toBe('succeeded');
-    expect((await harness.event(spoilt)).data.outcome).toBe('expired');
+    const { data } = await harness.event(spoilt);
+    expect(data).toMatchObject({
+      outcome: 'failed',
+      error: { code: 'vendor_rejected', details: { httpStatus: 400, errorId: expect.any(String) } },
+      vendorJobs: [{ id: poison, outcome: 'failed' }],
+    });
+    // Not at the first refusal: the vendor may change its mind within the grace.
+    expect(asked().filter((ids) => ids.length === 1 && ids[0] === poison).length).toBeGreaterThan(1);
   });
 });
 

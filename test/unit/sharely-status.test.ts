@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { readKnowledgeState, readStatus } from '../../src/vendors/sharely/status.ts';
+import { readKnowledgeState, readStatus, wordOf } from '../../src/vendors/sharely/status.ts';
 
 describe('status of a workflow', () => {
   it.each([
@@ -28,6 +28,24 @@ describe('status of a workflow', () => {
   it('believes the name where the code says something else, and notices', () => {
     expect(readStatus('RUNNING', 2)).toEqual({ status: 'running', isDocumented: true, isCodeRight: false });
     expect(readStatus('COMPLETED', 3)).toEqual({ status: 'succeeded', isDocumented: true, isCodeRight: false });
+  });
+
+  it.each([
+    [1, 'RUNNING'],
+    [2, 'COMPLETED'],
+    [3, 'FAILED'],
+    [4, 'CANCELLED'],
+    [5, 'TERMINATED'],
+    [6, 'CONTINUED_AS_NEW'],
+    [7, 'TIMED_OUT'],
+  ])('without a name has code %i stand for %s', (code, word) => {
+    expect(wordOf({ code })).toBe(word);
+    expect(wordOf({ code, name: 'other' })).toBe('other');
+  });
+
+  it.each([0, 8, 9, -1, 2.5])('takes the code %d alone for running: no documentation has it', (code) => {
+    expect(readStatus(wordOf({ code }) ?? '', code)).toMatchObject({ status: 'running', isDocumented: false });
+    expect(wordOf({})).toBeUndefined();
   });
 
   it('does without a code', () => {

@@ -4,7 +4,7 @@ import { clip, type JsonObject } from '../../core/json.ts';
 import type { Logger } from '../../ports/logger.ts';
 import type { Lookup, LookupContext, LookupJob, VendorReport } from '../../ports/vendor-adapter.ts';
 import { call, mustBe, type SharelyAccount } from './account.ts';
-import { readKnowledgeState, readStatus } from './status.ts';
+import { readKnowledgeState, readStatus, wordOf } from './status.ts';
 import { knowledge, workflowRow, type WireKnowledge, type WorkflowRow } from './wire.ts';
 
 /** What is odd about a status is told once, not at every poll. */
@@ -106,7 +106,7 @@ function oddAnswer(body: unknown): VendorContractError {
 const weights = { running: 3, pending: 3, failed: 2, canceled: 1, succeeded: 0 } as const;
 
 function toReport(job: LookupJob, rows: readonly WorkflowRow[], logger: Logger): VendorReport | undefined {
-  const ended = rows.filter((row) => row.status?.name.toUpperCase() !== 'CONTINUED_AS_NEW');
+  const ended = rows.filter((row) => wordOf(row.status ?? {})?.toUpperCase() !== 'CONTINUED_AS_NEW');
   const candidates = ended.length > 0 ? ended : rows;
   const reports = candidates.map((row) => readRow(job, row, logger));
   return reports.sort((a, b) => weights[b.status] - weights[a.status])[0];
@@ -115,10 +115,18 @@ function toReport(job: LookupJob, rows: readonly WorkflowRow[], logger: Logger):
 function readRow(job: LookupJob, row: WorkflowRow, logger: Logger): VendorReport {
   const { runId, status: wire } = row;
   const extra: JsonObject = { ...job.extra, ...(runId === undefined ? {} : { runId }) };
-  if (wire === undefined) return { status: 'running', vendorStatus: 'unreadable', extra };
+  // Also of a workflow that runs: support asks for both where its deadline passes first.
   const ids = { workflowId: job.id, runId: runId ?? null };
-  const { status, isDocumented, isCodeRight } = readStatus(wire.name, wire.code);
-  const vendorStatus = clip(wire.name, 60);
+  const word = wordOf(wire ?? {});
+  if (wire === undefined || word === undefined)
+    return { status: 'running', vendorStatus: 'unreadable', result: ids, extra };
+  const { status, isDocumented, isCodeRight } = readStatus(word, wire.code);
+  const vendorStatus = clip(word, 60);
+  if (wire.name === undefined) {
+    tellOnce('no name', () =>
+      logger.warn({ ...ids, vendorStatus, code: wire.code }, 'statuses without a name, their codes hold'),
+    );
+  }
   if (!isDocumented) {
     tellOnce(`name ${vendorStatus}`, () =>
       logger.warn({ ...ids, vendorStatus, code: wire.code }, 'status in no documentation, taken for running'),
@@ -132,7 +140,7 @@ function readRow(job: LookupJob, row: WorkflowRow, logger: Logger): VendorReport
   switch (status) {
     case 'pending':
     case 'running':
-      return { status, vendorStatus, extra };
+      return { status, vendorStatus, result: ids, extra };
     case 'succeeded':
       return { status, vendorStatus, extra, result: ids };
     case 'failed':

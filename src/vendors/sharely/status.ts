@@ -1,8 +1,8 @@
 import type { VendorJobStatus } from '../../core/submission.ts';
 
 /**
- * Sharely's workflow statuses, which are Temporal's: name → number and what it means for us. `null` marks words that
- * are known and say "go on asking".
+ * Sharely's workflow statuses, which are Temporal's: name → number and what it means for us. The vendor documents the
+ * names, and that a number belongs to each; it shows the numbers 1 and 2.
  *
  * CONTINUED_AS_NEW closes one run, and a new run goes on under the same workflow id. COMPLETED says that the workflow
  * ended, not what it brought about.
@@ -23,6 +23,23 @@ const statuses: Readonly<Record<string, { code: number; status: VendorJobStatus 
 const aliases: Readonly<Record<string, string>> = { CANCELED: 'CANCELLED' };
 /** Not in Sharely's own documentation: worth a line in the log. */
 const undocumented: ReadonlySet<string> = new Set(['UNSPECIFIED', 'PAUSED']);
+
+/** What a row says of a workflow; either part can be missing. */
+export interface WireStatus {
+  name?: string | undefined;
+  code?: number | undefined;
+}
+
+/**
+ * The word for a status: the vendor's own, or, where a row has a number only, the one that it documents for it.
+ * @returns undefined where there is neither
+ */
+export function wordOf({ name, code }: WireStatus): string | undefined {
+  if (name !== undefined) return name;
+  if (code === undefined) return undefined;
+  const known = Object.entries(statuses).find(([word, one]) => one.code === code && !undocumented.has(word));
+  return known?.[0] ?? `code ${code}`;
+}
 
 export interface WorkflowStatus {
   status: VendorJobStatus;

@@ -112,7 +112,7 @@ export const submitReply = z
 /** A row of the background-jobs answer; `status` is read apart, so that an odd one does not hide the row. */
 export const workflowRow = z.object({
   workflowId: id,
-  status: optional(z.object({ name: text.max(100), code: optional(z.number()) })),
+  status: optional(z.object({ name: optional(text.max(100)), code: optional(z.number()) })),
   runId: optional(id),
 });
 export type WorkflowRow = z.output<typeof workflowRow>;
