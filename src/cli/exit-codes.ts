@@ -5,7 +5,7 @@ export const exitCodes = {
   notSucceeded: 1,
   usage: 64,
   badInput: 65,
-  /** Redis does not answer. */
+  /** Redis does not answer, or the vendor that the command asks. */
   unavailable: 69,
   internal: 70,
   config: 78,

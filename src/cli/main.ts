@@ -138,6 +138,18 @@ function buildProgram(done: (exitCode: number) => void): Command {
     });
 
   program
+    .command('vendor-jobs')
+    .description('list what a vendor has recorded for an account, whoever started it, where the vendor has such a list')
+    .argument('<vendor>', 'such as sharely')
+    .option('--account <name>', 'which configured credentials to use (default: default)')
+    .option('--json', 'print one JSON object a line')
+    .addOption(vendorModule())
+    .action(async (vendor: string, options: { account?: string; json?: boolean }) => {
+      const { vendorJobs } = await import('./commands/vendor-jobs.ts');
+      done(await vendorJobs(vendor, options));
+    });
+
+  program
     .command('sandbox')
     .description('run the vendor sandbox alone')
     .option('--port <n>', 'where to listen (default: 4010, or a free one)', parseInteger(0, 65_535))

@@ -28,6 +28,22 @@ export interface VendorAdapter<Account = any> {
   readonly http: HttpOptions<Account>;
   readonly lookups: Readonly<Record<string, Lookup<Account>>>;
   readonly operations: Readonly<Record<string, Operation<Account>>>;
+  /**
+   * Lists what the vendor has recorded for the account, whoever started it: for `jobferry vendor-jobs`. Changes nothing,
+   * and the engine never calls it. Left out where the vendor has no such list.
+   * @throws as `VendorHttp`
+   */
+  listVendorJobs?(context: LookupContext<Account>): Promise<readonly ListedVendorJob[]>;
+}
+
+/** One row of a vendor's own list of jobs. */
+export interface ListedVendorJob {
+  id: string;
+  status: VendorJobStatus;
+  /** The vendor's own word. */
+  vendorStatus?: string;
+  /** What else people can use, such as the ids that the vendor's support asks for. */
+  details?: JsonObject;
 }
 
 export interface HttpOptions<Account> {

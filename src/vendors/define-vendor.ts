@@ -26,6 +26,8 @@ export interface VendorSpec<AccountSchema extends z.ZodType, Inputs extends Reco
   http?: Partial<HttpOptions<z.output<AccountSchema>>>;
   lookups: Readonly<Record<string, LookupSpec<z.output<AccountSchema>>>>;
   operations: { readonly [Name in keyof Inputs]: OperationSpec<z.output<AccountSchema>, Inputs[Name]> };
+  /** Left out where the vendor has no list of its jobs. */
+  listVendorJobs?: NonNullable<VendorAdapter<z.output<AccountSchema>>['listVendorJobs']>;
 }
 
 /** A vendor whose operations are known by name and input. */

@@ -3,8 +3,9 @@ import { createServer, type AddressInfo } from 'node:net';
 import path from 'node:path';
 import { Queue } from 'bullmq';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { startSandbox } from '../../src/vendor-sandbox/index.ts';
 import { redisUrl } from '../helpers/redis.ts';
-import { ensureCli, Stage } from './support.ts';
+import { control, ensureCli, Stage } from './support.ts';
 
 let stage: Stage;
 beforeAll(() => ensureCli(), 150_000);
@@ -144,6 +145,56 @@ describe('vendors', () => {
     const { stdout: text } = await stage.run(['vendors', 'knowhere.parse'], { env: {} });
     expect(text).toMatch(/^ {2}sourceUrl +string +\(required\) Public address/m);
     expect(text).toMatch(/^ {2}parsingParams\.model +"base" \| "advanced"/m);
+  });
+});
+
+describe('vendor-jobs', () => {
+  const workspaceId = '6f1c2a34-0000-4000-8000-000000000001';
+
+  it('lists what the vendor has recorded for a workspace, and says where a vendor has no such list', async () => {
+    const sandbox = await startSandbox();
+    try {
+      const env = {
+        SHARELY_BASE_URL: sandbox.sharelyUrl,
+        SHARELY_API_KEY: 'sk-sharely-test',
+        SHARELY_ORGANIZATION_ID: workspaceId,
+        SHARELY_WORKSPACE_ID: workspaceId,
+      };
+      const seed = { workspaceId, count: 2, operation: 'role-delete', source: '.fault-workflow-stays-as--RUNNING' };
+      await control(sandbox.url, '_control/sharely/workflows', seed);
+      const [, gone] = sandbox.jobs({ vendor: 'sharely' }).jobs.map((job) => job.id);
+      await control(sandbox.url, `_control/sharely/workflows/${gone}`, { status: 'TERMINATED' });
+
+      const json = await stage.run(['vendor-jobs', 'sharely', '--json'], { env });
+      expect(json).toMatchObject({ code: 0, stderr: '' });
+      const rows = json.stdout
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line) as Record<string, unknown>);
+      expect(rows).toHaveLength(2);
+      expect(rows.find((row) => row['id'] === gone)).toEqual({
+        vendor: 'sharely',
+        account: 'default',
+        id: gone,
+        status: 'failed',
+        vendorStatus: 'TERMINATED',
+        details: { runId: expect.any(String) },
+      });
+      const text = await stage.run(['vendor-jobs', 'sharely'], { env });
+      expect(text.stdout).toMatch(new RegExp(`^${gone} {2}TERMINATED {2}runId [0-9a-f-]{36}$`, 'm'));
+      expect(text.stdout).toMatch(/ {2}RUNNING {5}runId /);
+
+      const { code, stderr } = await stage.run(['vendor-jobs', 'fini'], { env });
+      expect(code).toBe(64);
+      expect(stderr).toBe('jobferry: argument <vendor>: fini has no list of its jobs; those that have one: sharely\n');
+      const elsewhere = await stage.run(['vendor-jobs', 'sharely', '--account', 'eu'], { env });
+      expect([elsewhere.code, elsewhere.stderr]).toEqual([
+        64,
+        'jobferry: option --account: sharely has no account "eu"; it has default\n',
+      ]);
+    } finally {
+      await sandbox.close();
+    }
   });
 });
 

@@ -592,7 +592,10 @@ describe('background-jobs', () => {
     await start(3);
     await start(2, randomUUID());
     expect((await api('POST', '/background-jobs', {})).body).toHaveLength(3);
-    expect(await jobs()).toHaveLength(3);
+    expect((await api('POST', '/background-jobs')).body).toHaveLength(3);
+    await control('POST', '/workflows', { workspaceId, source: '.fault-workflow-stays-as--RUNNING' });
+    expect((await api('POST', '/background-jobs', {})).body).toHaveLength(4);
+    expect(await jobs()).toHaveLength(4);
     sandbox.setLimits({ emptyJobIds: 'none' }, 'sharely');
     expect(await jobs()).toEqual([]);
     sandbox.setLimits({ emptyJobIds: 'refuse', maxJobIds: 1 }, 'sharely');

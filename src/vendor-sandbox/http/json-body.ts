@@ -24,6 +24,11 @@ async function parsed(call: Call): Promise<unknown> {
   }
 }
 
+/** Whether a request says that it has a body, readable or not. */
+export function announcesBody(call: Call): boolean {
+  return (call.header('content-length') ?? '0') !== '0' || call.header('transfer-encoding') !== undefined;
+}
+
 /** A field of a body that may be anything at all: only what is text, the first 4,000 characters. */
 export function textField(body: unknown, name: string): string | null {
   const value = fieldOf(body, name);

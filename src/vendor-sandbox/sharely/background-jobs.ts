@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { disturbedRows } from '../faults/row-faults.ts';
 import { traitOf } from '../faults/traits.ts';
+import { announcesBody } from '../http/json-body.ts';
 import { json } from '../http/reply.ts';
 import { jobIdsBody, read } from './input.ts';
 import type { Workflow } from './model.ts';
@@ -25,7 +26,8 @@ const codes: Readonly<Record<string, number>> = {
  * match nothing, or another workspace's workflow, are absent. Without `jobIds`: every workflow of the workspace.
  */
 export const backgroundJobs: Handler = (parts, { call, workspace, body, faults }) => {
-  const asked = read(jobIdsBody, body);
+  // The one field is optional, so a request needs no body.
+  const asked = read(jobIdsBody, announcesBody(call) ? body : {});
   if (typeof asked === 'string') return refused(parts, 400, asked);
   const { emptyJobIds, maxJobIds } = parts.settings();
   let { jobIds } = asked;
@@ -72,7 +74,9 @@ export function shownStatus(workflow: Workflow): string {
 function absence({ faults, lookups }: Workflow): string | null {
   if (faults.length === 0) return null;
   if (traitOf(faults, 'vanish') !== undefined) return 'vanish';
-  if (lookups <= Number(traitOf(faults, 'visible-late') ?? 0)) return 'visible-late';
+  // A list of all counts no look-up, so there can be none yet.
+  const late = traitOf(faults, 'visible-late');
+  if (late !== undefined && lookups <= Number(late)) return 'visible-late';
   return lookups > Number(traitOf(faults, 'vanish-after') ?? Infinity) ? 'vanish-after' : null;
 }
 

@@ -6,6 +6,7 @@ import { knowledgeLookup, workflowLookup } from './lookups.ts';
 import { roleCreate, roleDelete, roleUpdate, roleUpsert } from './roles.ts';
 import { taxonomyPublish, watch } from './taxonomy.ts';
 import { knowledgeUpload } from './upload.ts';
+import { listVendorJobs } from './vendor-jobs.ts';
 
 /** Roles, knowledge and taxonomies of a Sharely workspace: https://docs.sharely.ai, API v1, which its vendor calls BETA. */
 export const sharely = defineVendor({
@@ -45,4 +46,5 @@ export const sharely = defineVendor({
     'taxonomy.publish': taxonomyPublish,
     watch,
   },
+  listVendorJobs,
 });

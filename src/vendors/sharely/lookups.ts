@@ -91,7 +91,7 @@ async function askForRows(
 }
 
 /** The older documentation wraps the rows and names the id `id`; guessing at it could call a job finished. */
-function oddAnswer(body: unknown): VendorContractError {
+export function oddAnswer(body: unknown): VendorContractError {
   const isObject = typeof body === 'object' && body !== null;
   const isOld = isObject && ('jobs' in body || ('id' in body && !('workflowId' in body)));
   const got = isOld
