@@ -186,6 +186,37 @@ const cases: Record<string, (fault: string) => Promise<void>> = {
     expect(ids(documents)).toEqual([linked.id]);
     expect(documents[0].paragraphs).not.toEqual(documents[0].oldParagraphs);
   },
+  redirected: async (fault) => {
+    const id = await ingested(fault);
+    const moved = (await ended(id)).originalUrl as string;
+    expect(moved).toMatch(/^https:\/\/e\.com\/moved\/page\?sandbox=redirected&n=/);
+    await refresh(id);
+    expect((await ended(id)).originalUrl).toBe(moved);
+  },
+  'changed-late': async (fault) => {
+    const [linked] = await seed({ originalUrl: page(`${fault}--2,content-changed`), isLinked: true });
+    await refresh(linked.id);
+    await expect.poll(() => sandbox.job(linked.id as string)?.isTerminal, { interval: 3 }).toBe(true);
+    const { documents } = (await answered('GET', `${DOCUMENTS}?changed=true`)).json();
+    expect(ids(documents)).toEqual([linked.id]);
+    const seen = [];
+    for (let n = 0; n < 3; n += 1) seen.push((await record(linked.id as string)).changed);
+    expect(seen).toEqual([false, false, true]);
+  },
+  'one-record': async (fault) => {
+    sandbox.faults.arm({ fault });
+    const urls = ['https://e.com/one', 'https://e.com/one/', 'https://e.com/one#top', 'https://e.com/two'];
+    expect((await ingest(...urls)).json().addedDocumentIds).toHaveLength(2);
+    expect((await ingest(...urls.slice(0, 2))).json()).toMatchObject({
+      addedDocumentIds: [expect.any(String)],
+      updatedDocumentIds: [expect.any(String)],
+    });
+  },
+  'finished-word': async (fault) => {
+    const article = { hcArticleId: expect.any(String), completedAt: expect.any(String) };
+    expect(await jobEnded(await generated(fault))).toMatchObject({ jobStatus: 'completed', ...article });
+    expect(await jobEnded(await generated(`${fault}--SAVED`))).toMatchObject({ jobStatus: 'SAVED', ...article });
+  },
   'job-fails': async (fault) => {
     expect(await jobEnded(await generated(fault))).toMatchObject({ jobStatus: 'FAILED', hcArticleId: null });
     expect(await jobEnded(await generated(`${fault}--ERROR`))).toMatchObject({ jobStatus: 'ERROR' });

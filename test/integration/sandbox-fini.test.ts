@@ -547,11 +547,15 @@ describe('J: bulk generate', () => {
     expect(await statusOf([jobs[0].backgroundJobId])).toMatchObject([{ jobStatus: 'FAILED', hcArticleId: null }]);
   });
 
-  test('DO_NOTHING alone saves nothing; a source never ingested fails', async () => {
+  test('DO_NOTHING alone saves nothing, but for a no-op draft; a source never ingested fails', async () => {
     const { id } = await seedOne({ changed: true, isLinked: true });
-    const nothing = (await bulk([id], { restrictedOps: ['DO_NOTHING'] })).body.jobs[0];
-    expect(await jobEnded(nothing.backgroundJobId)).toMatchObject({ jobStatus: 'COMPLETED', hcArticleId: null });
+    for (const isDraft of [true, false]) {
+      const nothing = (await bulk([id], { restrictedOps: ['DO_NOTHING'], isDraft })).body.jobs[0];
+      expect(await jobEnded(nothing.backgroundJobId)).toMatchObject({ jobStatus: 'COMPLETED', hcArticleId: null });
+    }
     expect((await record(id)).changed).toBe(true);
+    const { saves } = await control('GET', '/fini/saves');
+    expect(saves).toMatchObject([{ documentId: id, operation: 'DO_NOTHING', articleId: null, isDraft: true }]);
     const raw = await seedOne({ source: 'notion', status: null });
     expect((await jobEnded((await bulk([raw.id])).body.jobs[0].backgroundJobId)).jobStatus).toBe('FAILED');
   });

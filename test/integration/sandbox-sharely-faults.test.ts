@@ -193,6 +193,41 @@ const cases: Record<string, (fault: string) => Promise<void>> = {
     await over(id);
     expect(await rows(id)).toMatchObject([{ status: { code: 7, name: 'COMPLETED' } }]);
   },
+  'status-only': async (fault) => {
+    const [code, name] = [await workflow(fault), await workflow(`${fault}--name`)];
+    await over(code);
+    await over(name);
+    expect((await rows(code))[0].status).toEqual({ code: 2 });
+    expect((await rows(name))[0].status).toEqual({ name: 'COMPLETED' });
+  },
+  'several-workflows': async (fault) => {
+    const { role, workflowIds } = await createRole(`${fault}--COMPLETED-TIMED_OUT-RUNNING`);
+    expect(workflowIds).toHaveLength(3);
+    for (const id of workflowIds as string[]) await over(id);
+    const seen = await rows(...(workflowIds as string[]));
+    expect(workflowIds.map((id: string) => seen.find((row) => row.workflowId === id)?.status.name)).toEqual([
+      'COMPLETED',
+      'TIMED_OUT',
+      'RUNNING',
+    ]);
+    expect(await roleStatus(role.id)).toBe(200);
+    const spoilt = await createRole(`${fault}--FAILED-COMPLETED`);
+    for (const id of spoilt.workflowIds as string[]) await over(id);
+    expect(await roleStatus(spoilt.role.id)).toBe(404);
+  },
+  'joins-workflow': async (fault) => {
+    sandbox.setSpeed(0.001);
+    const items = [await seedRole({ name: 'one' }), await seedRole({ name: 'two' }), await seedRole({ name: 'three' })];
+    sandbox.faults.arm({ fault, times: 2 });
+    const started = [];
+    for (const { id } of items) started.push((await api('DELETE', `/role/${id as string}`)).json().workflowId);
+    expect(started[1]).toBe(started[0]);
+    expect(started[2]).not.toBe(started[0]);
+    sandbox.finishJob(started[0] as string, { outcome: 'done' });
+    const seen = [];
+    for (const { id } of items) seen.push(await roleStatus(id as string));
+    expect(seen).toEqual([404, 404, 200]);
+  },
   'completed-without-effect': async (fault) => {
     const never = await createRole(fault);
     await over(never.workflowId);

@@ -85,6 +85,20 @@ const ownFaults: readonly FaultDefinition[] = [
     ...ofIngestion,
   },
   {
+    name: 'redirected',
+    summary: 'The page redirects: its new record has another address, `/moved` in front of the path.',
+    ...vendor,
+    routes: ['ingest'],
+    scope: 'job',
+    markerTimes: 'always',
+  },
+  {
+    name: 'changed-late',
+    summary: 'Once the run has ended, the first n reads of the record by id deny `changed`; 0 means for ever.',
+    argument: { meaning: 'reads', default: '1', kind: 'integer' },
+    ...ofIngestion,
+  },
+  {
     name: 'stale-completed',
     summary: 'After a refresh was accepted the record still shows its former run, this long.',
     argument: { meaning: 'ms at speed 1', default: '5000', kind: 'integer' },
@@ -100,6 +114,12 @@ const ownFaults: readonly FaultDefinition[] = [
     name: 'job-fails',
     summary: 'The generation ends with this status word and changes nothing.',
     argument: { meaning: 'the status word', default: 'FAILED', kind: 'word' },
+    ...ofGeneration,
+  },
+  {
+    name: 'finished-word',
+    summary: 'The generation ends well, with its article, under this word instead of `COMPLETED`.',
+    argument: { meaning: 'the status word', default: 'completed', kind: 'word' },
     ...ofGeneration,
   },
   {
@@ -129,6 +149,11 @@ const ownFaults: readonly FaultDefinition[] = [
     summary: 'Everything is queued, but n ids are missing from the reply.',
     argument: { meaning: 'ids', default: '1', kind: 'integer' },
     ...of('ingest', 'refresh'),
+  },
+  {
+    name: 'one-record',
+    summary: 'URLs of the request that differ in fragment or trailing slash alone share the record of the first.',
+    ...of('ingest'),
   },
   {
     name: 'bulk-half-queued',

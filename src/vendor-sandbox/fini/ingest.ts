@@ -1,3 +1,4 @@
+import { traitOf } from '../faults/traits.ts';
 import type { Reply } from '../http/reply.ts';
 import { json } from '../http/reply.ts';
 import { invalidReply, plainError } from './errors.ts';
@@ -68,14 +69,17 @@ interface Lists {
   readonly documentIdsToRefresh: readonly string[];
 }
 
-function webRecords({ library, marks, settings }: FiniParts, { grant }: FiniRequest, lists: Lists): Found | Reply {
+function webRecords({ library, marks, settings }: FiniParts, request: FiniRequest, lists: Lists): Found | Reply {
+  const { grant } = request;
   const { addKnownUrl } = settings();
   const { workspace } = grant;
   const unknown = lists.documentIdsToRefresh.filter((url) => library.recordByUrl(workspace, url) === undefined);
   if (unknown.length > 0) return plainError(400, 'One or more URLs to refresh are not known', settings());
   const added: FiniRecord[] = [];
   const updated = new Set<FiniRecord>();
-  for (const url of new Set(lists.documentIdsToAdd)) {
+  const toAdd =
+    struck(request, 'one-record') === undefined ? lists.documentIdsToAdd : onePerPage(lists.documentIdsToAdd);
+  for (const url of new Set(toAdd)) {
     const known = library.recordByUrl(workspace, url);
     if (known === undefined || addKnownUrl === 'duplicate') {
       added.push(library.addRecord({ workspace, source: 'web', originalUrl: url, faults: marks.forLater(url) }));
@@ -88,6 +92,19 @@ function webRecords({ library, marks, settings }: FiniParts, { grant }: FiniRequ
     if (record !== undefined && !added.includes(record)) updated.add(record);
   }
   return { added, updated: [...updated] };
+}
+
+/** The first of each page's spellings. */
+function onePerPage(urls: readonly string[]): string[] {
+  const byPage = new Map<string, string>();
+  for (const url of urls) {
+    const [address = url, ...query] = (url.split('#', 1)[0] ?? url).split('?');
+    let end = address.length;
+    while (address[end - 1] === '/') end -= 1;
+    const page = [address.slice(0, end), ...query].join('?');
+    if (!byPage.has(page)) byPage.set(page, url);
+  }
+  return [...byPage.values()];
 }
 
 function providerRecords(parts: FiniParts, { grant }: FiniRequest, source: SourceKind, lists: Lists): Found | Reply {
@@ -124,6 +141,11 @@ function wrongValues(source: SourceKind, lists: Lists): string[] {
 
 function queueRun(parts: FiniParts, request: FiniRequest, record: FiniRecord): FiniJob {
   const faults = jobFaults(parts, request, `${record.originalUrl} ${record.title}`, record);
+  if (record.run === null && traitOf(faults, 'redirected') !== undefined) {
+    const url = new URL(record.originalUrl);
+    url.pathname = `/moved${url.pathname}`;
+    parts.library.redirect(record, url.href);
+  }
   return parts.work.queue({
     kind: 'ingestion',
     workspace: record.workspace,

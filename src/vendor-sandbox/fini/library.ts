@@ -35,6 +35,7 @@ export class Library {
       linkedKnowledgeId: null,
       linkedOperation: null,
       changed: false,
+      deniedChanges: 0,
       runFaults: [],
       ...fields,
       id: randomUUID(),
@@ -59,8 +60,14 @@ export class Library {
 
   removeRecord(record: FiniRecord): void {
     this.#records.delete(record.id);
-    const key = urlKey(record.workspace, record.originalUrl);
-    if (this.#byUrl.get(key) === record) this.#byUrl.delete(key);
+    for (const [key, known] of this.#byUrl) if (known === record) this.#byUrl.delete(key);
+  }
+
+  /** The page redirects: its record shows where to, and is known by both addresses. */
+  redirect(record: FiniRecord, url: string): void {
+    record.originalUrl = url;
+    const key = urlKey(record.workspace, url);
+    if (!this.#byUrl.has(key)) this.#byUrl.set(key, record);
   }
 
   /** Puts a record at the front of lists. */
@@ -92,8 +99,9 @@ export class Library {
 
   /** Drops the saves of some articles. @returns the ids that existed */
   removeArticles(articleIds: ReadonlySet<string>): string[] {
-    const found = new Set(this.#saves.map((save) => save.articleId).filter((id) => articleIds.has(id)));
-    this.#saves = this.#saves.filter((save) => !articleIds.has(save.articleId));
+    const isOf = (id: string | null): id is string => id !== null && articleIds.has(id);
+    const found = new Set(this.#saves.map((save) => save.articleId).filter(isOf));
+    this.#saves = this.#saves.filter((save) => !isOf(save.articleId));
     return [...found];
   }
 

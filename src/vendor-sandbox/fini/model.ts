@@ -42,7 +42,8 @@ export interface FiniRecord {
   readonly id: string;
   readonly workspace: string;
   readonly source: SourceKind;
-  readonly originalUrl: string;
+  /** Another one than was submitted where the page redirects. */
+  originalUrl: string;
   title: string;
   readonly externalId: string;
   mimeType: string;
@@ -64,6 +65,8 @@ export interface FiniRecord {
   linkedKnowledgeId: string | null;
   linkedOperation: string | null;
   changed: boolean;
+  /** Reads by id that denied `changed`, for a fault. */
+  deniedChanges: number;
   /** Faults that strike at reads of the record. */
   readonly faults: readonly BoundFault[];
   /** Faults handed to it by the control routes, for its next run. */
@@ -72,7 +75,8 @@ export interface FiniRecord {
 
 /** What a generation saved. */
 export interface Save {
-  readonly articleId: string;
+  /** Null for the draft that says that nothing is to be changed. */
+  readonly articleId: string | null;
   readonly jobId: string;
   readonly documentId: string | null;
   readonly operation: string;

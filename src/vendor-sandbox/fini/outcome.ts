@@ -44,6 +44,17 @@ export function generationOutcome(
   atMs: number,
   forced?: Forced,
 ): string {
+  const word = ownOutcome(job, record, library, atMs, forced);
+  return word === 'COMPLETED' ? (traitOf(job.faults, 'finished-word') ?? word) : word;
+}
+
+function ownOutcome(
+  job: FiniJob,
+  record: FiniRecord | undefined,
+  library: Library,
+  atMs: number,
+  forced?: Forced,
+): string {
   const { generation } = job;
   if (forced?.isDone === false) return forced.text ?? 'FAILED';
   if (forced === undefined) {
@@ -63,17 +74,15 @@ export function generationOutcome(
         : may('UPDATE_ARTICLE')
           ? 'UPDATE_ARTICLE'
           : 'DO_NOTHING';
-  if (operation === 'DO_NOTHING') return 'COMPLETED';
+  const of = { jobId: job.id, documentId: job.documentId, operation, isDraft, savedAt: new Date(atMs).toISOString() };
+  if (operation === 'DO_NOTHING') {
+    // With drafts on, a person reviews the decision to change nothing.
+    if (isDraft) library.addSave({ articleId: null, ...of });
+    return 'COMPLETED';
+  }
   const articleId = (operation === 'UPDATE_ARTICLE' ? record?.linkedKnowledgeId : null) ?? randomUUID();
   generation.articleId = articleId;
-  library.addSave({
-    articleId,
-    jobId: job.id,
-    documentId: job.documentId,
-    operation,
-    isDraft,
-    savedAt: new Date(atMs).toISOString(),
-  });
+  library.addSave({ articleId, ...of });
   if (record !== undefined) {
     record.linkedKnowledgeId = articleId;
     record.linkedOperation = operation;

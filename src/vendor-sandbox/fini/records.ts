@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { disturbedRows } from '../faults/row-faults.ts';
+import { traitOf } from '../faults/traits.ts';
 import type { Reply } from '../http/reply.ts';
 import { json } from '../http/reply.ts';
 import { invalidReply, plainError } from './errors.ts';
@@ -28,7 +29,19 @@ export function oneRecord({ library, work, settings }: FiniParts, { call, admiss
       return plainError(404, 'Source not found', settings());
     }
   }
-  return json(200, shownRecord(record, settings()));
+  const shown = shownRecord(record, settings());
+  if (!isChangeDenied(record)) return json(200, shown);
+  call.faultNames.push('changed-late');
+  return json(200, { ...shown, changed: false });
+}
+
+/** A record that is behind: what the list says of its change, it does not say yet. */
+function isChangeDenied(record: FiniRecord): boolean {
+  const { run } = record;
+  const late = run?.phase === 'ended' && record.changed ? traitOf(run.faults, 'changed-late') : undefined;
+  if (late === undefined) return false;
+  record.deniedChanges += 1;
+  return late === '0' || record.deniedChanges <= Number(late);
 }
 
 /**

@@ -51,7 +51,7 @@ export const backgroundJobs: Handler = (parts, { call, workspace, body, faults }
     else if (!call.faultNames.includes(hidden)) call.faultNames.push(hidden);
   }
   const rows = shown.map(row).sort((one, other) => one.workflowId.localeCompare(other.workflowId));
-  const disturbed = disturbedRows(rows, faults.active, () => ({
+  const disturbed = disturbedRows<Row>(rows, faults.active, () => ({
     workflowId: randomUUID(),
     status: { code: 2, name: 'COMPLETED' },
     runId: randomUUID(),
@@ -59,7 +59,9 @@ export const backgroundJobs: Handler = (parts, { call, workspace, body, faults }
   const isOld = faults.active.some(({ name }) => name === 'old-reply-shape');
   return json(
     200,
-    isOld ? { jobs: disturbed.map(({ workflowId, status }) => oldRow(workflowId, status.name)) } : disturbed,
+    isOld
+      ? { jobs: disturbed.map(({ workflowId, status }) => oldRow(workflowId, status.name ?? 'RUNNING')) }
+      : disturbed,
   );
 };
 
@@ -80,7 +82,13 @@ function absence({ faults, lookups }: Workflow): string | null {
   return lookups > Number(traitOf(faults, 'vanish-after') ?? Infinity) ? 'vanish-after' : null;
 }
 
-function row(workflow: Workflow): { workflowId: string; status: { code: number; name: string }; runId: string } {
+interface Row {
+  workflowId: string;
+  status: { code?: number; name?: string };
+  runId: string;
+}
+
+function row(workflow: Workflow): Row {
   workflow.shown += 1;
   let name = shownStatus(workflow);
   const { runId } = workflow;
@@ -90,7 +98,9 @@ function row(workflow: Workflow): { workflowId: string; status: { code: number; 
     workflow.runId = randomUUID();
   }
   const code = Number(traitOf(workflow.faults, 'code-mismatch') ?? codes[name] ?? 99);
-  return { workflowId: workflow.id, status: { code, name }, runId };
+  const only = traitOf(workflow.faults, 'status-only');
+  const status = only === 'code' ? { code } : only === 'name' ? { name } : { code, name };
+  return { workflowId: workflow.id, status, runId };
 }
 
 function oldRow(id: string, status: string): Record<string, unknown> {

@@ -122,6 +122,25 @@ const ownFaults: readonly FaultDefinition[] = [
     ...ofWorkflow,
   },
   {
+    name: 'status-only',
+    summary: 'background-jobs shows the code of the status and no name, or the name and no code.',
+    argument: { meaning: 'what it shows', default: 'code', kind: 'word', words: ['code', 'name'] },
+    ...ofWorkflow,
+  },
+  {
+    name: 'several-workflows',
+    summary:
+      'The create starts as many workflows as the argument has statuses, and each ends with its own; the work is that of the first.',
+    argument: { meaning: 'statuses, `-` between them', default: 'COMPLETED-FAILED', kind: 'word' },
+    ...ofWorkflow,
+  },
+  {
+    name: 'joins-workflow',
+    summary:
+      'The create starts no workflow where one of its route runs in the workspace: it names that one, which does the work of both.',
+    ...ofWorkflow,
+  },
+  {
     name: 'completed-without-effect',
     summary:
       'The workflow says `COMPLETED`, but the resource shows nothing of it for n seconds more; 0 means for ever.',

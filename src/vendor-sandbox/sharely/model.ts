@@ -68,6 +68,12 @@ export interface Workflow {
   /** Look-ups that showed it. */
   shown: number;
   readonly effect: WorkflowEffect;
+  /** How a fault wants it to end; null: as its other faults say. */
+  readonly ending: string | null;
+  /** Ids of further workflows of the same create. */
+  readonly siblings: readonly string[];
+  /** What creates that joined it are to do. */
+  readonly joined: WorkflowEffect[];
 }
 
 /** What a workflow does to its resource. */

@@ -67,7 +67,7 @@ export function drawnFaults({ board, marks }: SharelyParts, request: SharelyRequ
   return [...drawn, ...marks.forLater(text)];
 }
 
-/** Starts the workflow of a request and notes it in the ledger. */
+/** Starts the workflow of a request, or joins one, and notes it in the ledger. */
 export function startWorkflow(
   { workflows }: SharelyParts,
   { call, admission, workspace }: SharelyRequest,
@@ -77,7 +77,18 @@ export function startWorkflow(
   effect: WorkflowEffect,
 ): Workflow {
   const operation = admission.route as SharelyOperation;
-  const workflow = workflows.start({ operation, workspaceId: workspace.id, targetId, source, faults, effect });
+  const common = { operation, workspaceId: workspace.id, targetId, source, faults };
+  const host = traitOf(faults, 'joins-workflow') === undefined ? undefined : workflows.running(common);
+  if (host !== undefined) {
+    host.joined.push(effect);
+    call.jobId = host.id;
+    return host;
+  }
+  const [ending = null, ...others] = traitOf(faults, 'several-workflows')?.split('-') ?? [];
+  // The work hangs on the first of them.
+  const nothing = { apply: () => undefined };
+  const siblings = others.map((other) => workflows.start({ ...common, effect: nothing, ending: other }).id);
+  const workflow = workflows.start({ ...common, effect, ending, siblings });
   call.jobId = workflow.id;
   call.jobCreated = true;
   return workflow;
@@ -90,11 +101,16 @@ export function startedReply(
   body: Readonly<Record<string, unknown>>,
   status = settings().replyStatus[workflow.operation],
 ): Reply {
-  const marked = traitOf(workflow.faults, 'reply-ids');
+  const several = workflow.siblings.length === 0 ? undefined : 'workflowIds';
+  const marked = traitOf(workflow.faults, 'reply-ids') ?? several;
   const ids = marked ?? settings().replyIds[workflow.operation];
   if (status === 204 && (ids === 'none' || marked === undefined)) return { status, headers: {}, body: '' };
   const named =
-    ids === 'workflowId' ? { workflowId: workflow.id } : ids === 'workflowIds' ? { workflowIds: [workflow.id] } : {};
+    ids === 'workflowId'
+      ? { workflowId: workflow.id }
+      : ids === 'workflowIds'
+        ? { workflowIds: [workflow.id, ...workflow.siblings] }
+        : {};
   // Ids need a body, whatever the usual status.
   return json(status === 204 ? 200 : status, { ...named, ...body });
 }

@@ -5,7 +5,8 @@ import type { WorkClock } from '../work-clock.ts';
 import type { Workflow } from './model.ts';
 import type { SharelySettings } from './settings.ts';
 
-export type NewWorkflow = Pick<Workflow, 'operation' | 'workspaceId' | 'targetId' | 'source' | 'faults' | 'effect'>;
+export type NewWorkflow = Pick<Workflow, 'operation' | 'workspaceId' | 'targetId' | 'source' | 'faults' | 'effect'> &
+  Partial<Pick<Workflow, 'ending' | 'siblings'>>;
 
 /**
  * Starts workflows and brings them to their ends. Ends lie in work time, effects that reads see later in wall time;
@@ -25,6 +26,9 @@ export class Workflows {
 
   start(fields: NewWorkflow): Workflow {
     const workflow: Workflow = {
+      ending: null,
+      siblings: [],
+      joined: [],
       ...fields,
       id: randomUUID(),
       runId: randomUUID(),
@@ -42,6 +46,13 @@ export class Workflows {
       this.#ends.add(this.#clock.workAt(Date.now()) + lengthMs, workflow);
     }
     return workflow;
+  }
+
+  /** The newest one like this that has not ended. */
+  running({ workspaceId, operation }: Pick<Workflow, 'workspaceId' | 'operation'>): Workflow | undefined {
+    return this.newestFirst().find(
+      (one) => one.workspaceId === workspaceId && one.operation === operation && one.endedAs === null,
+    );
   }
 
   get(id: string): Workflow | undefined {
@@ -78,17 +89,19 @@ export class Workflows {
    * @param forced - an end asked for by a control route; wins over faults
    */
   end(workflow: Workflow, atMs: number, forced?: string): void {
-    const { faults, effect } = workflow;
+    const { faults } = workflow;
+    const effects = [workflow.effect, ...workflow.joined];
+    const fail = (): void => effects.forEach((effect) => effect.fail?.());
     const halfWay = traitOf(faults, 'workflow-ends-half-way');
-    const ending = forced ?? halfWay ?? traitOf(faults, 'workflow-ends-as') ?? 'COMPLETED';
+    const ending = forced ?? workflow.ending ?? halfWay ?? traitOf(faults, 'workflow-ends-as') ?? 'COMPLETED';
     workflow.endedAs = ending;
     workflow.endedAtMs = atMs;
     const apply = (share: 'all' | 'half') => {
-      effect.apply(share);
-      if (share === 'half') effect.fail?.();
+      for (const effect of effects) effect.apply(share);
+      if (share === 'half') fail();
     };
     if (forced === undefined && halfWay !== undefined) this.#applyAt(atMs, () => apply('half'));
-    else if (ending !== 'COMPLETED' || isWithheld(workflow)) effect.fail?.();
+    else if (ending !== 'COMPLETED' || isWithheld(workflow)) fail();
     else {
       const seconds = Number(traitOf(faults, 'completed-without-effect') ?? 0);
       this.#applyAt(atMs + seconds * 1_000, () => apply('all'));
@@ -121,7 +134,7 @@ export function isWithheld({ faults }: Pick<Workflow, 'faults'>): boolean {
 export function isHeldBack({ faults }: Pick<Workflow, 'faults'>): boolean {
   return (
     isWithheld({ faults }) ||
-    ['completed-without-effect', 'workflow-ends-as', 'workflow-ends-half-way'].some(
+    ['completed-without-effect', 'workflow-ends-as', 'workflow-ends-half-way', 'several-workflows'].some(
       (name) => traitOf(faults, name) !== undefined,
     )
   );
