@@ -29,6 +29,7 @@ type ExternalUrl = { href: string; displayText: string };
  * - what is shown is a clipped copy.
  */
 export class BoardQueue extends BullMQAdapter {
+  override readonly allowCompletedRetries: boolean;
   readonly #queue: Queue;
   readonly #connection: RedisConnection;
   readonly #role: QueueRole | undefined;
@@ -36,14 +37,24 @@ export class BoardQueue extends BullMQAdapter {
   /**
    * @param role - undefined for a queue of completion events.
    * @param resultQueues - those on the board, so that links lead somewhere.
+   * @param isReadOnly - true for pages that offer no change.
    */
-  constructor(queue: Queue, connection: RedisConnection, role: QueueRole | undefined, resultQueues: readonly string[]) {
+  constructor(
+    queue: Queue,
+    connection: RedisConnection,
+    role: QueueRole | undefined,
+    resultQueues: readonly string[],
+    isReadOnly: boolean,
+  ) {
     super(queue, {
       description: describeQueue(role),
       delimiter: '.',
+      readOnlyMode: isReadOnly,
       // The package leaves a link out when there is none, which its types do not say.
       externalJobUrl: (shown) => linkOnward(shown, role, resultQueues) as ExternalUrl,
     });
+    // Running the job of a settled submission again sends nothing: no button may look as if it did.
+    this.allowCompletedRetries = this.allowRetries && role === undefined;
     this.#queue = queue;
     this.#connection = connection;
     this.#role = role;
@@ -89,14 +100,16 @@ export class BoardQueue extends BullMQAdapter {
     const summary =
       this.#role === undefined ? summarizeEvent(stored.data) : summarizeSubmission(stored, this.#role, Date.now());
     const data = clipJson(stored.data);
+    const delay = stored.dueAt === undefined ? undefined : Math.max(0, stored.dueAt - job.timestamp);
     const picture = {
       id: job.id,
       name: clipText(nameOf(job, summary, this.#role), 200),
       timestamp: job.timestamp,
-      processedOn: job.processedOn,
+      // What is due next stands in the timeline after the start of the last look, which would contradict it.
+      processedOn: stored.dueAt === undefined ? job.processedOn : undefined,
       processedBy: job.processedBy,
       finishedOn: job.finishedOn,
-      delay: stored.dueAt === undefined ? job.delay : Math.max(0, stored.dueAt - (job.processedOn ?? job.timestamp)),
+      delay: delay ?? job.delay,
       attemptsMade: job.attemptsMade,
       // Every look-up starts the job again, which is no news: it is counted as `polls`.
       attemptsStarted: this.#role === undefined ? job.attemptsStarted : 0,
@@ -104,10 +117,12 @@ export class BoardQueue extends BullMQAdapter {
       priority: job.priority,
       repeatJobKey: job.repeatJobKey,
       deduplicationId: job.deduplicationId,
-      failedReason: job.failedReason === undefined ? '' : clipText(job.failedReason, boardLimits.maxText),
+      // A retry sets it to null, whatever its type says.
+      failedReason: clipText(job.failedReason ?? '', boardLimits.maxText),
       deferredFailure: job.deferredFailure,
       stacktrace: (job.stacktrace ?? []).slice(-5).map((trace) => clipText(trace, 4_000)),
-      opts: clipJson(job.opts),
+      // The board adds the delay of the options to the time of creation, and doubts it where the two delays differ.
+      opts: clipJson(delay === undefined ? job.opts : { ...job.opts, delay }),
       progress: pictureOfProgress(stored, summary),
       data: summary === undefined ? data : { state: redactText(summary.state), ...redactFacts(summary), data },
       returnvalue: clipJson(stored.returnValue),

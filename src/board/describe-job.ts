@@ -50,6 +50,9 @@ function summarizeRecord(stored: StoredJob, record: SubmissionState, role: Queue
     facts: {
       ...vendorJobFacts(jobs),
       ...(handedOver ? {} : { polls }),
+      ...(settled === undefined && record.acceptedAt !== null && stored.dueAt !== undefined
+        ? whenFact('last look', stored.job.processedOn, now)
+        : {}),
       ...(settled === undefined ? whenFact('next look', stored.dueAt, now) : whenFact('settled', settled.at, now)),
       ...(settled === undefined && !handedOver
         ? whenFact(record.acceptedAt === null ? 'accept by' : 'deadline', deadlineAt, now)

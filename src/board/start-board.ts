@@ -9,7 +9,7 @@ import { Hono, type Context } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import { redactText, redactValue } from '../core/redact.ts';
 import { stageQueue } from '../queues/names.ts';
-import { whyRefused } from './action-policy.ts';
+import { dependsOnState, whyRefused, type ActionTarget } from './action-policy.ts';
 import { renderBoardMetrics } from './board-metrics.ts';
 import { resolveBoardOptions, type BoardOptions } from './board-options.ts';
 import { BoardQueue } from './board-queue.ts';
@@ -31,7 +31,10 @@ export interface RunningBoard {
 
 /** The most jobs on one page; each is read from Redis anew every few seconds. */
 const maxJobsPerPage = 50;
-const maxBodyBytes = 65_536;
+const limitBody = bodyLimit({
+  maxSize: 65_536,
+  onError: (c) => c.json({ error: 'Too large', message: 'The board takes at most 64 KiB.' }, 413),
+});
 
 /**
  * Starts the board: Bull Board under `/`, and `/healthz`, `/readyz`, `/metrics`.
@@ -87,7 +90,12 @@ export async function startBoard(options: BoardOptions): Promise<RunningBoard> {
     }
     return c.json({ error: 'Forbidden', message: 'This request comes from another site and was refused.' }, 403);
   });
-  app.use(bodyLimit({ maxSize: maxBodyBytes }));
+  app.use(async (c, next) => {
+    if (c.req.header('transfer-encoding') !== undefined)
+      return c.json({ error: 'Length required', message: 'Send the body with a Content-Length.' }, 411);
+    // Without a length there is no body; the limit would try to wrap one, and fail.
+    return c.req.header('content-length') === undefined ? next() : limitBody(c, next);
+  });
   app.use('/static/*', async (c, next) => {
     await next();
     // Only these carry a hash of their content in their name.
@@ -201,7 +209,7 @@ function mountBullBoard(queues: readonly WatchedQueue[], options: BoardOptions, 
     });
   const adapter = new RedactingAdapter(serveUi);
   createBullBoard({
-    queues: queues.map(({ queue, role }) => new BoardQueue(queue, options.connection, role, resultQueues)),
+    queues: queues.map(({ queue, role }) => new BoardQueue(queue, options.connection, role, resultQueues, false)),
     serverAdapter: adapter,
     options: {
       uiBasePath: uiFolder,
@@ -217,17 +225,11 @@ function mountBullBoard(queues: readonly WatchedQueue[], options: BoardOptions, 
         theme: { light: { 'font-sans': 'system-ui, sans-serif' }, dark: { 'font-sans': 'system-ui, sans-serif' } },
       },
       handlerHooks: {
-        before: ({ method, route, request }) => {
+        before: async ({ method, route, request }) => {
           const query = request.query as Record<string, string | undefined>;
           const perPage = Number(query['jobsPerPage'] ?? 10);
           if (perPage > maxJobsPerPage) query['jobsPerPage'] = String(maxJobsPerPage);
-          const { queueName, jobId } = request.params as { queueName?: string; jobId?: string };
-          const vendor = queues.find(({ queue }) => queue.name === queueName)?.role?.vendor;
-          const message = whyRefused(method, route, {
-            ...(queueName === undefined ? {} : { queue: queueName }),
-            ...(jobId === undefined ? {} : { jobId }),
-            vendor,
-          });
+          const message = whyRefused(method, route, await readTarget(method, route, request.params, queues));
           return message === undefined ? undefined : { allow: false, status: 403, message };
         },
         after: (_context, result) => ({ ...result, body: redactValue(result.body) as typeof result.body }),
@@ -235,6 +237,25 @@ function mountBullBoard(queues: readonly WatchedQueue[], options: BoardOptions, 
     },
   });
   return adapter.registerPlugin();
+}
+
+async function readTarget(
+  method: string,
+  route: string,
+  params: { queueName?: string; jobId?: string; queueStatus?: string },
+  queues: readonly WatchedQueue[],
+): Promise<ActionTarget> {
+  const { queueName, jobId, queueStatus } = params;
+  const watched = queues.find(({ queue }) => queue.name === queueName);
+  const target = {
+    ...(queueName === undefined ? {} : { queue: queueName }),
+    ...(jobId === undefined ? {} : { jobId }),
+    vendor: watched?.role?.vendor,
+  };
+  if (method === 'get' || !dependsOnState(route)) return target;
+  if (queueStatus !== undefined) return { ...target, state: queueStatus };
+  if (watched === undefined || jobId === undefined) return target;
+  return { ...target, state: await watched.queue.getJobState(jobId) };
 }
 
 /** Hooks do not see what a handler throws, and an error's message can hold anything. */

@@ -179,6 +179,25 @@ describe('what the board shows', () => {
     expect((await house.get('/api/queues/knowhere.poll/delayed')).status).toBe(404);
   });
 
+  test('the timeline of a delayed job has the time of its next look, and no doubt of it', async () => {
+    const house = await openHouse();
+    const connection = openRedis();
+    const queue = house.queue('knowhere.poll');
+    const job = await queue.add('parse', {}, { jobId: 'looked', delay: 1_000 });
+    await job.updateProgress(record('looked', { acceptedAt: Date.now() - 30_000 }));
+    // As a worker leaves it that looked once and gave the job back.
+    const lookedAt = job.timestamp + 5_000;
+    const dueAt = job.timestamp + 90_000;
+    await connection.hset(queue.toKey('looked'), { processedOn: lookedAt, delay: 42_000 });
+    await connection.zadd(queue.toKey('delayed'), dueAt * 4_096, 'looked');
+    const [shown] = await jobsOf(house, 'knowhere.poll');
+    // What the package draws: `timestamp + opts.delay`, with a doubt where the two delays differ.
+    expect(shown.timestamp + shown.opts.delay).toBe(dueAt);
+    expect(shown.delay).toBe(shown.opts.delay);
+    expect(shown.processedOn).toBeUndefined();
+    expect(Object.keys(shown.data)).toEqual(expect.arrayContaining(['last look', 'next look']));
+  });
+
   test('a submission that no worker took, and an event', async () => {
     const house = await openHouse();
     await house.queue('knowhere.submit').add('parse', { input: {} }, { jobId: 'waiting-1' });
@@ -362,8 +381,105 @@ describe('what the board may do', () => {
     expect((await house.send('PUT', '/api/queues/knowhere.poll/pause')).status).toBe(200);
     expect(await queue.isPaused()).toBe(true);
     expect((await house.send('PUT', '/api/queues/knowhere.poll/resume')).status).toBe(200);
-    await house.queue('results').add('event', {}, { jobId: 'knowhere.x' });
-    expect((await house.send('PUT', '/api/queues/results/knowhere.x/clean')).status).toBe(204);
+  });
+
+  test('an event that no consumer has completed cannot be removed; a completed one can', async () => {
+    const house = await openHouse({ resultQueues: ['results', 'orders-results'] });
+    const queue = house.queue('orders-results');
+    const worker = new Worker(
+      'orders-results',
+      async (job) => (job.name === 'bad' ? Promise.reject(new Error('no')) : undefined),
+      { connection: openRedis(), prefix: house.prefix },
+    );
+    await queue.add('taken', {}, { jobId: 'ev-taken' });
+    await once(worker, 'completed');
+    await queue.add('bad', {}, { jobId: 'ev-failed' });
+    await once(worker, 'failed');
+    await worker.close();
+    await queue.add('event', {}, { jobId: 'ev-waiting' });
+    await queue.add('event', {}, { jobId: 'ev-delayed', delay: 600_000 });
+    await queue.add('event', {}, { jobId: 'ev-urgent', priority: 3 });
+    await queue.pause();
+    for (const [method, path, body] of [
+      ['PUT', 'empty'],
+      ['PUT', 'obliterate', { force: true }],
+      ['PUT', 'clean/waiting'],
+      ['PUT', 'clean/wait'],
+      ['PUT', 'clean/delayed'],
+      ['PUT', 'clean/prioritized'],
+      ['PUT', 'clean/failed'],
+      ['PUT', 'clean/paused'],
+      ['PUT', 'clean/active'],
+      ['PUT', 'ev-waiting/clean'],
+      ['PUT', 'ev-delayed/clean'],
+      ['PUT', 'ev-urgent/clean'],
+      ['PUT', 'ev-failed/clean'],
+      ['PATCH', 'ev-delayed/delay', { runAt: Date.now() + 1e12 }],
+      ['PUT', 'ev-waiting/remove-unprocessed-children'],
+      ['PUT', 'job-schedulers/x/remove'],
+    ] as const) {
+      const response = await house.send(method, `/api/queues/orders-results/${path}`, body);
+      expect(response.status, path).toBe(403);
+      expect((await readJson(response)).message, path).toMatch(/lose completion events that no consumer has taken/);
+    }
+    expect((await house.send('PUT', '/api/queues/orders%2Dresults/empty')).status).toBe(403);
+    for (const id of ['waiting', 'delayed', 'urgent', 'failed', 'taken'])
+      expect(await queue.getJob(`ev-${id}`)).toBeDefined();
+    expect((await house.send('PUT', '/api/queues/orders-results/clean/completed')).status).toBe(200);
+    expect((await house.send('PUT', '/api/queues/orders-results/ev-taken/clean')).status).toBe(204);
+    expect((await house.send('PUT', '/api/queues/orders-results/ev-failed/retry')).status).toBe(204);
+    expect(await queue.getJobState('ev-failed')).toBe('waiting');
+  });
+
+  test('retry all runs more than a hundred events again, and is refused for settled submissions', async () => {
+    const house = await openHouse();
+    const connection = openRedis();
+    const finish = async (name: string, count: number): Promise<Queue> => {
+      const queue = house.queue(name);
+      await queue.addBulk(
+        Array.from({ length: count }, (_unused, index) => ({ name: 'x', data: {}, opts: { jobId: `job-${index}` } })),
+      );
+      const worker = new Worker(name, async () => undefined, {
+        connection,
+        prefix: house.prefix,
+        concurrency: 50,
+      });
+      await once(worker, 'drained');
+      await expect.poll(() => queue.getCompletedCount()).toBe(count);
+      await worker.close();
+      return queue;
+    };
+    const events = await finish('results', 120);
+    const response = await house.send('PUT', '/api/queues/results/retry/completed');
+    expect(await readJson(response)).toEqual({ retried: 120, skipped: 0 });
+    expect(await events.getWaitingCount()).toBe(120);
+
+    const submissions = await finish('knowhere.poll', 2);
+    for (const path of ['retry/completed', 'job-0/retry']) {
+      const refused = await house.send('PUT', `/api/queues/knowhere.poll/${path}`);
+      expect(refused.status, path).toBe(403);
+      expect((await readJson(refused)).message, path).toMatch(/jobferry retry knowhere (job-0|<submissionId>)/);
+    }
+    expect(await submissions.getCompletedCount()).toBe(2);
+    const { queues } = await readJson(await house.get('/api/queues'));
+    const offered = (name: string) =>
+      queues.find((entry: { name: string }) => entry.name === name).allowCompletedRetries as boolean;
+    expect([offered('knowhere.poll'), offered('results')]).toEqual([false, true]);
+  });
+
+  test.each([
+    ['no body and no length', 'PUT /api/queues/fini.poll/pause HTTP/1.1\r\n', 200],
+    ['an empty body', 'PUT /api/queues/fini.poll/pause HTTP/1.1\r\nContent-Length: 0\r\n', 200],
+    ['a text body', 'PUT /api/queues/fini.poll/pause HTTP/1.1\r\nContent-Length: 2\r\n', 200],
+    ['a chunked body', 'PUT /api/queues/fini.poll/pause HTTP/1.1\r\nTransfer-Encoding: chunked\r\n', 411],
+    ['a body too large', 'PUT /api/queues/fini.poll/pause HTTP/1.1\r\nContent-Length: 70000\r\n', 413],
+  ])('a change with %s is answered', async (_what, head, status) => {
+    const house = await openHouse();
+    const socket = connect(house.board.port, '127.0.0.1');
+    socket.write(`${head}Host: 127.0.0.1\r\nConnection: close\r\n\r\n${head.includes(': 2') ? 'no' : ''}`);
+    const [answer] = await once(socket, 'data');
+    expect(String(answer)).toContain(`HTTP/1.1 ${status} `);
+    expect(await house.queue('fini.poll').isPaused()).toBe(status === 200);
   });
 
   test('another site can not send them', async () => {
