@@ -1,13 +1,14 @@
 import { getConnInfo } from '@hono/node-server/conninfo';
-import { Hono } from 'hono';
+import { Hono, type Context } from 'hono';
 import { redactValue } from '../core/redact.ts';
 import { listen, type ListeningServer } from './http-server.ts';
+import { isLoopbackAddress } from './client-address.ts';
 import { isLoopbackHost, securityHeaders } from './request-guards.ts';
 import { withTimeLimit } from './time-limit.ts';
 
 export interface HealthServerOptions {
   port: number;
-  /** Every interface unless given: probes and scrapers come from elsewhere. */
+  /** Loopback unless given; probes and scrapers of other machines need another. */
   host?: string;
   ready: () => Promise<{ ready: boolean; details: object }>;
   metrics: () => Promise<string>;
@@ -18,7 +19,8 @@ const answerLimitMs = 1_500;
 
 /**
  * The small server of a worker process: `/healthz`, `/readyz`, `/metrics`. It has no login, so `/readyz` tells
- * details to this machine only.
+ * details to this machine only; and on this machine neither details nor metrics go to a page of the web that has a name
+ * of its own point here.
  */
 export async function startHealthServer(options: HealthServerOptions): Promise<ListeningServer> {
   const app = new Hono();
@@ -33,17 +35,21 @@ export async function startHealthServer(options: HealthServerOptions): Promise<L
       ready: false,
       details: { reason: 'no answer in time' },
     });
-    const address = getConnInfo(c).remote.address ?? '';
-    const isLocal = /^(?:::ffff:)?127\.|^::1$/.test(address) && isLoopbackHost(c.req.header('host'));
-    const told = isLocal ? (redactValue(details) as object) : {};
+    const told = isFromHere(c) && isLoopbackHost(c.req.header('host')) ? (redactValue(details) as object) : {};
     return c.json({ status: ready ? 'ready' : 'not ready', ...told }, ready ? 200 : 503);
   });
   app.get('/metrics', async (c) => {
+    if (isFromHere(c) && !isLoopbackHost(c.req.header('host')))
+      return c.text('On this machine metrics are told under localhost and 127.0.0.1 only.\n', 403);
     const text = await withTimeLimit(safely(options.metrics), answerLimitMs, undefined);
     if (text === undefined) return c.text('metrics are not available\n', 503);
     return c.body(text, 200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' });
   });
-  return listen(app.fetch, options.port, options.host ?? '0.0.0.0');
+  return listen(app.fetch, options.port, options.host ?? '127.0.0.1');
+}
+
+function isFromHere(c: Context): boolean {
+  return isLoopbackAddress(getConnInfo(c).remote.address);
 }
 
 /** A function that throws at once becomes a promise that rejects. */

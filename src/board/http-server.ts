@@ -1,6 +1,7 @@
-import type { Server } from 'node:http';
+import type { Server, ServerOptions } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { createAdaptorServer } from '@hono/node-server';
+import { addressKey } from './client-address.ts';
 
 export interface ListeningServer {
   port: number;
@@ -9,20 +10,29 @@ export interface ListeningServer {
 
 /** How long open requests may take to end once the server closes, ms. */
 const closeGraceMs = 1_000;
+/** Connections that one address may have open: a browser opens six, and a client that holds more shuts out nobody else. */
+const maxConnectionsPerAddress = 50;
+/** A request whose header is not there by then is given up; looked at each second, since waiting connections cost a place. */
+const timeLimits = {
+  requestTimeout: 30_000,
+  headersTimeout: 5_000,
+  connectionsCheckingInterval: 1_000,
+} satisfies ServerOptions;
 
 /**
  * Listens, and rejects when it can not.
  * @param port - 0 takes any free one.
+ * @param isShared - true for an address that many clients share, such as a proxy's; it may open as many as it likes.
  */
 export async function listen(
   fetch: Parameters<typeof createAdaptorServer>[0]['fetch'],
   port: number,
   host: string,
+  isShared: (address: string | undefined) => boolean = () => false,
 ): Promise<ListeningServer> {
-  const server = createAdaptorServer({ fetch, overrideGlobalObjects: false }) as Server;
-  server.requestTimeout = 30_000;
-  server.headersTimeout = 10_000;
+  const server = createAdaptorServer({ fetch, overrideGlobalObjects: false, serverOptions: timeLimits }) as Server;
   server.maxConnections = 1_000;
+  boundConnections(server, isShared);
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen(port, host, () => {
@@ -35,6 +45,26 @@ export async function listen(
     port: (server.address() as AddressInfo).port,
     close: () => (closing ??= close(server)),
   };
+}
+
+/** Holds one address to its share of the connections, so that half-sent requests of one client shut out no other. */
+function boundConnections(server: Server, isShared: (address: string | undefined) => boolean): void {
+  const open = new Map<string, number>();
+  server.on('connection', (socket) => {
+    if (isShared(socket.remoteAddress)) return;
+    const key = addressKey(socket.remoteAddress ?? 'unknown');
+    const count = (open.get(key) ?? 0) + 1;
+    if (count > maxConnectionsPerAddress) {
+      socket.destroy();
+      return;
+    }
+    open.set(key, count);
+    socket.once('close', () => {
+      const left = (open.get(key) ?? 1) - 1;
+      if (left === 0) open.delete(key);
+      else open.set(key, left);
+    });
+  });
 }
 
 async function close(server: Server): Promise<void> {

@@ -1,4 +1,6 @@
 import { request } from 'node:http';
+import { connect, type Socket } from 'node:net';
+import { networkInterfaces } from 'node:os';
 import { once } from 'node:events';
 import { Queue, Worker } from 'bullmq';
 import { Redis } from 'ioredis';
@@ -180,6 +182,32 @@ describe('the health server of a worker', () => {
     expect(JSON.parse(body)).toEqual({ status: 'not ready' });
   });
 
+  test('listens on loopback unless told otherwise, and tells a name of another site no metrics', async () => {
+    const server = await startHealthServer({
+      port: 0,
+      ready: async () => ({ ready: true, details: {} }),
+      metrics: async () => 'up 1\n',
+    });
+    cleanups.push(() => server.close());
+    const statusAs = async (host: string, path: string): Promise<number | undefined> => {
+      const outgoing = request({ port: server.port, path, host: '127.0.0.1', headers: { host } }).end();
+      const [response] = await once(outgoing, 'response');
+      response.resume();
+      return response.statusCode;
+    };
+    expect(await statusAs('evil.example', '/metrics')).toBe(403);
+    expect(await statusAs(`127.0.0.1.evil.example:${server.port}`, '/metrics')).toBe(403);
+    expect(await statusAs('localhost', '/metrics')).toBe(200);
+    expect(await statusAs('evil.example', '/healthz')).toBe(200);
+    const elsewhere = Object.values(networkInterfaces())
+      .flat()
+      .find((each) => each?.family === 'IPv4' && !each.internal);
+    for (const host of ['127.0.0.2', ...(elsewhere === undefined ? [] : [elsewhere.address])]) {
+      const [error] = await once(connect(server.port, host), 'error');
+      expect((error as NodeJS.ErrnoException).code, host).toBe('ECONNREFUSED');
+    }
+  });
+
   test('a check that fails or hangs is not ready', async () => {
     for (const ready of [() => Promise.reject(new Error('no')), () => new Promise<never>(() => undefined)]) {
       const server = await startHealthServer({ port: 0, host: '127.0.0.1', ready, metrics: ready });
@@ -202,4 +230,30 @@ describe('the health server of a worker', () => {
     cleanups.push(() => server.close());
     await expect(startHealthServer({ ...options, port: server.port })).rejects.toThrow(/EADDRINUSE/);
   });
+});
+
+test('a client with half-sent requests shuts no other out, and is let go', async () => {
+  const { url } = await openBoard({ user: 'ops', password: 'secret' });
+  const health = await startHealthServer({
+    port: 0,
+    ready: async () => ({ ready: true, details: {} }),
+    metrics: async () => '',
+  });
+  cleanups.push(() => health.close());
+  const besiege = async (port: number): Promise<void> => {
+    const sockets: Socket[] = [];
+    cleanups.push(async () => sockets.forEach((socket) => socket.destroy()));
+    let closed = 0;
+    for (let index = 0; index < 1_100; index += 1) {
+      const socket = connect({ port, host: '127.0.0.1', localAddress: '127.0.0.2' });
+      socket.on('error', () => undefined).on('close', () => (closed += 1));
+      socket.resume().on('connect', () => socket.write('GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: '));
+      sockets.push(socket);
+    }
+    await expect.poll(() => closed, { timeout: 4_000 }).toBe(1_050);
+    expect((await fetch(`http://127.0.0.1:${port}/healthz`, { signal: AbortSignal.timeout(1_000) })).status).toBe(200);
+    // Headers have five seconds, looked at each second.
+    await expect.poll(() => closed, { timeout: 8_000, interval: 100 }).toBe(1_100);
+  };
+  await Promise.all([besiege(Number(new URL(url).port)), besiege(health.port)]);
 });
