@@ -18,6 +18,18 @@ import { readStoredJobs, type StoredJob } from './stored-job.ts';
 /** Log lines that are shown, from the end. Ours keep fewer; a foreign job may have a million. */
 const maxLogLines = 200;
 
+/** The lines of Redis' INFO that the board shows. */
+const shownOfRedis: ReadonlySet<string> = new Set([
+  'uptime_in_seconds',
+  'maxmemory',
+  'total_system_memory',
+  'used_memory',
+  'used_memory_peak',
+  'mem_fragmentation_ratio',
+  'connected_clients',
+  'blocked_clients',
+]);
+
 type JobJson = ReturnType<Job['toJSON']>;
 type Statuses = Parameters<BullMQAdapter['getJobs']>[0];
 type ExternalUrl = { href: string; displayText: string };
@@ -79,9 +91,18 @@ export class BoardQueue extends BullMQAdapter {
     return count > lines.length ? [`… ${count - lines.length} earlier lines are not shown`, ...lines] : lines;
   }
 
-  /** INFO may be forbidden; the board does without it. */
+  /** INFO may be forbidden; the board does without it. What it tells of the server's software and system stays there. */
   override async getRedisInfo(): Promise<string | null> {
-    return super.getRedisInfo().catch(() => null);
+    const info = await super.getRedisInfo().catch(() => null);
+    if (info === null) return null;
+    const shown = info.split(/\r?\n/).filter((line) => shownOfRedis.has(line.slice(0, Math.max(0, line.indexOf(':')))));
+    return ['redis_version:not shown', ...shown].join('\r\n');
+  }
+
+  /** Where its workers connect from is left out. */
+  override async getWorkers(): ReturnType<BullMQAdapter['getWorkers']> {
+    const workers = await super.getWorkers();
+    return workers?.map((worker) => ({ ...worker, addr: `connection ${worker.id}` })) ?? null;
   }
 
   /** Nothing here is a flow, and reading one would fetch the jobs whole. */

@@ -1,35 +1,48 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Login } from './board-options.ts';
+import { addressKey } from './client-address.ts';
 
-/** Failures that one address may make in `windowMs`; after that it is not even asked. */
+/** Wrong logins that one address may make at once; each second gives one back. */
 const maxFailures = 10;
-const windowMs = 60_000;
+const refillMs = 1_000;
 /** Addresses that are remembered; the one that failed longest ago is forgotten first. */
 const maxAddresses = 1_000;
 /** Slow answers that are kept waiting at a time, so that failing is slow without costing memory. */
 const maxWaiting = 64;
 
-export type Verdict = 'granted' | 'missing' | 'wrong' | 'blocked';
+export type Verdict =
+  { kind: 'granted'; login: Login } | { kind: 'missing' } | { kind: 'wrong' } | { kind: 'too many' };
+
+interface KnownLogin {
+  login: Login;
+  user: Buffer;
+  password: Buffer;
+}
 
 /**
  * HTTP Basic login that does not tell by its timing how close a guess was, and that makes guessing slow.
- * Failures are counted per address before the answer is delayed, so guessing in parallel gains nothing.
+ *
+ * An address has ten wrong logins, and one more each second. While it has none left, no login of it is looked at, right ones
+ * included: an answer would tell a right guess. So guessing is held to one a second, and an owner who shares the address
+ * with a guesser, behind a proxy, gets in after a few tries. Failures are counted before the answer is delayed, so guessing
+ * in parallel gains nothing.
  */
 export class LoginCheck {
-  readonly #user: Buffer;
-  readonly #password: Buffer;
-  readonly #failures = new Map<string, { count: number; since: number }>();
+  readonly #logins: readonly KnownLogin[];
+  /** How many wrong logins an address had made at a time, by the monotonic clock. */
+  readonly #failures = new Map<string, { count: number; at: number }>();
   #waiting = 0;
 
-  constructor(login: Login) {
-    this.#user = digest(login.user);
-    this.#password = digest(login.password);
+  constructor(logins: readonly Login[]) {
+    this.#logins = logins.map((login) => ({ login, user: digest(login.user), password: digest(login.password) }));
   }
 
-  /** How many failures this address has made in the running window. */
+  /** How many wrong logins of this address are not paid off yet. */
   failuresOf(address: string): number {
-    return this.#current(address)?.count ?? 0;
+    const entry = this.#failures.get(addressKey(address));
+    if (entry === undefined) return 0;
+    return Math.max(0, entry.count - (performance.now() - entry.at) / refillMs);
   }
 
   /**
@@ -37,38 +50,40 @@ export class LoginCheck {
    * @param header - the `Authorization` header.
    */
   async check(address: string, header: string | undefined): Promise<Verdict> {
-    if (header === undefined) return 'missing';
-    const key = addressKey(address);
-    if (this.failuresOf(key) >= maxFailures) return 'blocked';
-    const given = parseBasic(header);
-    // Both are always compared: a wrong name must take as long as a wrong password.
-    const userFits = timingSafeEqual(digest(given?.user ?? ''), this.#user);
-    const passwordFits = timingSafeEqual(digest(given?.password ?? ''), this.#password);
-    if (given !== undefined && userFits && passwordFits) {
-      this.#failures.delete(key);
-      return 'granted';
-    }
-    const count = this.#countFailure(key);
+    if (header === undefined) return { kind: 'missing' };
+    if (this.failuresOf(address) > maxFailures - 1) return { kind: 'too many' };
+    const login = this.#find(header);
+    if (login !== undefined) return { kind: 'granted', login };
+    const count = this.#countFailure(address);
     if (this.#waiting < maxWaiting) {
       this.#waiting += 1;
       await sleep(Math.min(100 * count, 1_000), undefined, { ref: false }).finally(() => (this.#waiting -= 1));
     }
-    return 'wrong';
+    return { kind: 'wrong' };
   }
 
-  #current(key: string): { count: number; since: number } | undefined {
-    const entry = this.#failures.get(key);
-    return entry !== undefined && Date.now() - entry.since < windowMs ? entry : undefined;
+  /** Compares with every name and password, always: a wrong name must take as long as a wrong password. */
+  #find(header: string): Login | undefined {
+    const given = parseBasic(header);
+    const user = digest(given?.user ?? '');
+    const password = digest(given?.password ?? '');
+    let found: Login | undefined;
+    for (const known of this.#logins) {
+      const userFits = timingSafeEqual(user, known.user);
+      const passwordFits = timingSafeEqual(password, known.password);
+      if (userFits && passwordFits) found = known.login;
+    }
+    return given === undefined ? undefined : found;
   }
 
-  #countFailure(key: string): number {
-    const entry = this.#current(key) ?? { count: 0, since: Date.now() };
-    entry.count += 1;
+  #countFailure(address: string): number {
+    const key = addressKey(address);
+    const count = this.failuresOf(address) + 1;
     this.#failures.delete(key);
-    this.#failures.set(key, entry);
+    this.#failures.set(key, { count, at: performance.now() });
     const oldest = this.#failures.keys().next().value;
     if (this.#failures.size > maxAddresses && oldest !== undefined) this.#failures.delete(oldest);
-    return entry.count;
+    return count;
   }
 }
 
@@ -76,13 +91,7 @@ function digest(text: string): Buffer {
   return createHash('sha256').update(text).digest();
 }
 
-/** One household has a whole /64 of IPv6 addresses, so those count as one. */
-function addressKey(address: string): string {
-  if (!address.includes(':') || address.startsWith('::ffff:')) return address;
-  return address.split(':').slice(0, 4).join(':');
-}
-
-function parseBasic(header: string): Login | undefined {
+function parseBasic(header: string): { user: string; password: string } | undefined {
   const match = /^Basic\s+([A-Za-z0-9+/=_-]{1,2048})\s*$/i.exec(header);
   if (match?.[1] === undefined) return undefined;
   const text = Buffer.from(match[1], 'base64').toString('utf8');

@@ -1,18 +1,14 @@
-import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
-import { createBullBoard } from '@bull-board/api';
-import { HonoAdapter } from '@bull-board/hono';
 import { getConnInfo } from '@hono/node-server/conninfo';
-import { serveStatic } from '@hono/node-server/serve-static';
 import { Queue } from 'bullmq';
 import { Hono, type Context } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
-import { redactText, redactValue } from '../core/redact.ts';
+import { redactText } from '../core/redact.ts';
 import { stageQueue } from '../queues/names.ts';
-import { dependsOnState, whyRefused, type ActionTarget } from './action-policy.ts';
 import { renderBoardMetrics } from './board-metrics.ts';
-import { resolveBoardOptions, type BoardOptions } from './board-options.ts';
-import { BoardQueue } from './board-queue.ts';
+import { isLoopbackName, resolveBoardOptions, type BoardOptions } from './board-options.ts';
+import { mountBullBoard } from './bull-board.ts';
+import { ChangeLog, type Visitor } from './change-log.ts';
+import type { TrustedProxies } from './client-address.ts';
 import type { QueueRole } from './describe-job.ts';
 import { listen } from './http-server.ts';
 import { LoginCheck } from './login.ts';
@@ -29,38 +25,48 @@ export interface RunningBoard {
   close(): Promise<void>;
 }
 
-/** The most jobs on one page; each is read from Redis anew every few seconds. */
-const maxJobsPerPage = 50;
 const limitBody = bodyLimit({
   maxSize: 65_536,
   onError: (c) => c.json({ error: 'Too large', message: 'The board takes at most 64 KiB.' }, 413),
 });
 
+interface BoardEnvironment {
+  Variables: { visitor: Visitor };
+}
+
 /**
  * Starts the board: Bull Board under `/`, and `/healthz`, `/readyz`, `/metrics`.
- * Without a login it listens on loopback only.
- * @throws ConfigError when only one of user and password is given, or the board would be open to others.
+ * It listens on loopback unless a host is given, which needs a login.
+ * @throws ConfigError when a login is incomplete or too weak, or the board would be open to others.
  */
 export async function startBoard(options: BoardOptions): Promise<RunningBoard> {
-  const { host, login, resultQueues } = resolveBoardOptions(options);
+  const { host, logins, resultQueues, proxies } = resolveBoardOptions(options);
   const log = options.log ?? (() => undefined);
+  const changes = new ChangeLog(options.record ?? (() => undefined));
   const queues = openQueues(options, resultQueues, log);
   const watch = new RedisWatch(options.connection);
   const health = new RedisHealth(options.connection, options.prefix);
   const reader = new QueueFactsReader(options.connection, queues);
-  const check = login === undefined ? undefined : new LoginCheck(login);
+  const door = new Door(logins.length === 0 ? undefined : new LoginCheck(logins), proxies, changes, log);
+  const mount = (isReadOnly: boolean) =>
+    mountBullBoard(queues, { connection: options.connection, resultQueues, isReadOnly });
+  const forReaders = mount(true);
+  const forOperators = options.isReadOnly === true ? forReaders : mount(false);
 
-  const app = new Hono();
-  app.onError((error, c) => {
-    log('the board could not answer', { path: c.req.path, error: redactText(error.message) });
-    return c.json({ error: 'the board could not answer; its log says more' }, 500);
-  });
+  const app = new Hono<BoardEnvironment>();
+  for (const each of [app, forReaders.app, forOperators.app]) {
+    each.notFound((c) => c.text('There is no such page.\n', 404));
+    each.onError((error, c) => {
+      log('the board could not answer', { path: c.req.path, error: redactText(error.message) });
+      return c.json({ error: 'the board could not answer; its log says more' }, 500);
+    });
+  }
   app.use(async (c, next) => {
     await next();
     for (const [name, value] of Object.entries(securityHeaders)) c.header(name, value);
     if (c.res.headers.get('cache-control') === null) c.header('cache-control', 'no-store');
   });
-  if (check === undefined) {
+  if (!door.hasLogin) {
     app.use(async (c, next) => {
       if (isLoopbackHost(c.req.header('host'))) return next();
       return c.text('Without a login the board answers to localhost and 127.0.0.1 only.\n', 403);
@@ -69,26 +75,36 @@ export async function startBoard(options: BoardOptions): Promise<RunningBoard> {
 
   app.get('/healthz', (c) => c.json({ status: 'up' }));
   app.get('/readyz', async (c) => {
-    const knows = check === undefined || c.req.header('authorization') !== undefined;
+    const knows = !door.hasLogin || c.req.header('authorization') !== undefined;
     // Details need the login; who brings a wrong one is told so.
-    const refusal = knows ? await refuseLogin(check, c, log) : undefined;
+    const refusal = knows ? await door.refuse(c) : undefined;
     if (refusal !== undefined) return refusal;
     const { ready, details } = await readReadiness(watch, health, reader, options.vendors, options.accountStates);
     return c.json(knows ? details : { status: details.status }, ready ? 200 : 503);
   });
-  app.use(async (c, next) => (await refuseLogin(check, c, log)) ?? next());
+  app.use(async (c, next) => (await door.refuse(c)) ?? next());
   app.get('/metrics', async (c) => {
     const { text, contentType } = await renderBoardMetrics(watch, reader, options.extraMetrics);
     return c.body(text, 200, { 'content-type': contentType });
   });
   app.get('/jobferry.css', (c) => c.body(boardStyles, 200, { 'content-type': 'text/css; charset=utf-8' }));
   app.use(async (c, next) => {
-    if (c.req.method === 'GET' || c.req.method === 'HEAD') return next();
+    if (isReading(c)) return next();
+    await next();
+    const { method, path } = c.req;
+    changes.noteChange(c.var.visitor, method, path, forOperators.nameRoute(method, path), c.res.status);
+  });
+  app.use(async (c, next) => {
+    if (isReading(c)) return next();
     const header = (name: string): string | undefined => c.req.header(name);
-    if (isSameOrigin({ host: header('host'), origin: header('origin'), secFetchSite: header('sec-fetch-site') })) {
-      return next();
+    if (!isSameOrigin({ host: header('host'), origin: header('origin'), secFetchSite: header('sec-fetch-site') })) {
+      return c.json({ error: 'Forbidden', message: 'This request comes from another site and was refused.' }, 403);
     }
-    return c.json({ error: 'Forbidden', message: 'This request comes from another site and was refused.' }, 403);
+    if (options.isReadOnly === true) {
+      return c.json({ error: 'Forbidden', message: 'This board is for reading only (JOBFERRY_BOARD_READ_ONLY).' }, 403);
+    }
+    if (c.var.visitor.mayChange) return next();
+    return c.json({ error: 'Forbidden', message: 'This login is for reading only.' }, 403);
   });
   app.use(async (c, next) => {
     if (c.req.header('transfer-encoding') !== undefined)
@@ -122,13 +138,17 @@ export async function startBoard(options: BoardOptions): Promise<RunningBoard> {
     if (!(c.res.headers.get('content-type') ?? '').startsWith('text/html')) return;
     c.res = c.html(adaptPage(await c.res.text()), c.res.status as 200);
   });
-  app.route('/', mountBullBoard(queues, options, resultQueues));
-  app.notFound((c) => c.text('There is no such page.\n', 404));
+  app.all('*', (c) => (c.var.visitor.mayChange ? forOperators : forReaders).app.fetch(c.req.raw, c.env));
 
-  const server = await listen(app.fetch, options.port, host).catch(async (error: unknown) => {
-    await closeQueues(queues);
-    throw error;
-  });
+  const server = await listen(app.fetch, options.port, host, (address) => proxies.has(address)).catch(
+    async (error: unknown) => {
+      await closeQueues(queues);
+      throw error;
+    },
+  );
+  if (door.hasLogin && !isLoopbackName(host) && proxies.isEmpty) {
+    log('the board sends its login and pages unencrypted to other machines: put a proxy with TLS in front', { host });
+  }
   const shownHost = host === '0.0.0.0' || host === '::' ? 'localhost' : host.includes(':') ? `[${host}]` : host;
   return {
     url: `http://${shownHost}:${server.port}/`,
@@ -170,100 +190,65 @@ async function closeQueues(queues: readonly WatchedQueue[]): Promise<void> {
   await Promise.allSettled(queues.map(({ queue }) => queue.close()));
 }
 
-/** The answer to somebody without the right login; undefined when they may go on. */
-async function refuseLogin(
-  check: LoginCheck | undefined,
-  c: Context,
-  log: NonNullable<BoardOptions['log']>,
-): Promise<Response | undefined> {
-  if (check === undefined) return undefined;
-  const address = getConnInfo(c).remote.address ?? 'unknown';
-  const verdict = await check.check(address, c.req.header('authorization'));
-  switch (verdict) {
-    case 'granted':
-      return undefined;
-    case 'blocked':
-      return c.text('Too many failed logins from your address; try again in a minute.\n', 429, { 'retry-after': '60' });
-    case 'wrong':
-      log('failed login on the board', { address });
-      break;
-    case 'missing':
-      break;
-    default: {
-      const never: never = verdict;
-      return never;
-    }
+/** A changing request has another method, whatever its path. */
+function isReading(c: Context): boolean {
+  return c.req.method === 'GET' || c.req.method === 'HEAD';
+}
+
+/** Lets visitors in, by their login where there is one, and notes on the request who they are. */
+class Door {
+  readonly #check: LoginCheck | undefined;
+  readonly #proxies: TrustedProxies;
+  readonly #changes: ChangeLog;
+  readonly #log: NonNullable<BoardOptions['log']>;
+
+  constructor(
+    check: LoginCheck | undefined,
+    proxies: TrustedProxies,
+    changes: ChangeLog,
+    log: NonNullable<BoardOptions['log']>,
+  ) {
+    this.#check = check;
+    this.#proxies = proxies;
+    this.#changes = changes;
+    this.#log = log;
   }
-  return c.text('The board asks for a login.\n', 401, {
-    'www-authenticate': 'Basic realm="Jobferry", charset="UTF-8"',
-  });
-}
 
-function mountBullBoard(queues: readonly WatchedQueue[], options: BoardOptions, resultQueues: readonly string[]): Hono {
-  const uiFolder = dirname(createRequire(import.meta.url).resolve('@bull-board/ui/package.json'));
-  // The adapter would make the folder relative to the working folder at this moment.
-  const serveUi: typeof serveStatic = () =>
-    serveStatic({
-      root: join(uiFolder, 'dist', 'static'),
-      rewriteRequestPath: (path) => path.replace(/^\/static/, ''),
-    });
-  const adapter = new RedactingAdapter(serveUi);
-  createBullBoard({
-    queues: queues.map(({ queue, role }) => new BoardQueue(queue, options.connection, role, resultQueues, false)),
-    serverAdapter: adapter,
-    options: {
-      uiBasePath: uiFolder,
-      uiConfig: {
-        boardTitle: 'Jobferry',
-        hideDocsLink: true,
-        miscLinks: [
-          { text: 'Readiness', url: '/readyz' },
-          { text: 'Metrics', url: '/metrics' },
-        ],
-        overview: { groupByDelimiter: true },
-        jobDetails: { defaultTab: 'Data' },
-        theme: { light: { 'font-sans': 'system-ui, sans-serif' }, dark: { 'font-sans': 'system-ui, sans-serif' } },
-      },
-      handlerHooks: {
-        before: async ({ method, route, request }) => {
-          const query = request.query as Record<string, string | undefined>;
-          const perPage = Number(query['jobsPerPage'] ?? 10);
-          if (perPage > maxJobsPerPage) query['jobsPerPage'] = String(maxJobsPerPage);
-          const message = whyRefused(method, route, await readTarget(method, route, request.params, queues));
-          return message === undefined ? undefined : { allow: false, status: 403, message };
-        },
-        after: (_context, result) => ({ ...result, body: redactValue(result.body) as typeof result.body }),
-      },
-    },
-  });
-  return adapter.registerPlugin();
-}
+  get hasLogin(): boolean {
+    return this.#check !== undefined;
+  }
 
-async function readTarget(
-  method: string,
-  route: string,
-  params: { queueName?: string; jobId?: string; queueStatus?: string },
-  queues: readonly WatchedQueue[],
-): Promise<ActionTarget> {
-  const { queueName, jobId, queueStatus } = params;
-  const watched = queues.find(({ queue }) => queue.name === queueName);
-  const target = {
-    ...(queueName === undefined ? {} : { queue: queueName }),
-    ...(jobId === undefined ? {} : { jobId }),
-    vendor: watched?.role?.vendor,
-  };
-  if (method === 'get' || !dependsOnState(route)) return target;
-  if (queueStatus !== undefined) return { ...target, state: queueStatus };
-  if (watched === undefined || jobId === undefined) return target;
-  return { ...target, state: await watched.queue.getJobState(jobId) };
-}
-
-/** Hooks do not see what a handler throws, and an error's message can hold anything. */
-class RedactingAdapter extends HonoAdapter {
-  override setErrorHandler(handler: Parameters<HonoAdapter['setErrorHandler']>[0]): this {
-    return super.setErrorHandler((error) => {
-      const answer = handler(error);
-      return { ...answer, body: redactValue(answer.body) as typeof answer.body };
+  /** @returns the answer to a visitor without a right login; undefined for one who may go on. */
+  async refuse(c: Context<BoardEnvironment>): Promise<Response | undefined> {
+    const address = this.#proxies.clientOf(getConnInfo(c).remote.address, c.req.header('x-forwarded-for'));
+    if (this.#check === undefined) {
+      c.set('visitor', { user: undefined, address, mayChange: true });
+      return undefined;
+    }
+    const verdict = await this.#check.check(address, c.req.header('authorization'));
+    switch (verdict.kind) {
+      case 'granted': {
+        const { user, mayChange } = verdict.login;
+        c.set('visitor', { user, address, mayChange });
+        this.#changes.noteLogin(c.var.visitor);
+        return undefined;
+      }
+      case 'too many':
+        return c.text('Too many wrong logins from your address: one a second is looked at. Try again.\n', 429, {
+          'retry-after': '1',
+        });
+      case 'wrong':
+        this.#log('failed login on the board', { address });
+        break;
+      case 'missing':
+        break;
+      default: {
+        const never: never = verdict;
+        return never;
+      }
+    }
+    return c.text('The board asks for a login.\n', 401, {
+      'www-authenticate': 'Basic realm="Jobferry", charset="UTF-8"',
     });
   }
 }

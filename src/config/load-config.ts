@@ -25,7 +25,9 @@ export interface Config {
   allowPrivateUrls: boolean;
   port: number;
   healthPort: number | undefined;
-  board: { user: string; password: string } | undefined;
+  /** Where a worker's health and metrics are served. */
+  healthHost: string;
+  board: BoardConfig;
   logLevel: string;
   concurrency: ConfigFile['concurrency'];
   retention: ConfigFile['retention'];
@@ -41,6 +43,17 @@ export interface Config {
   stepLimitMs?: number;
   /** After how long a turn that is in no such step counts as hung, ms; for tests as well. */
   hungAfterMs?: number;
+}
+
+/** Who may reach the board, and what for; checked when it starts. */
+export interface BoardConfig {
+  host: string;
+  user: string | undefined;
+  password: string | undefined;
+  readerUser: string | undefined;
+  readerPassword: string | undefined;
+  isReadOnly: boolean;
+  trustedProxies: readonly string[];
 }
 
 const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'];
@@ -71,7 +84,8 @@ export function loadConfig(env: Environment, adapters: readonly VendorAdapter[],
     allowPrivateUrls: readBoolean(env, 'JOBFERRY_ALLOW_PRIVATE_URLS', faults),
     port: readPort(env, 'PORT', faults) ?? 3_000,
     healthPort: readPort(env, 'JOBFERRY_HEALTH_PORT', faults),
-    board: readBoardLogin(env, faults),
+    healthHost: readHost(env, 'JOBFERRY_HEALTH_HOST', faults),
+    board: readBoard(env, faults),
     logLevel: readLogLevel(env, faults),
     concurrency: file.concurrency,
     retention: file.retention,
@@ -146,14 +160,38 @@ function readPort(env: Environment, name: string, faults: Fault[]): number | und
   return undefined;
 }
 
-function readBoardLogin(env: Environment, faults: Fault[]): Config['board'] {
-  const user = env['JOBFERRY_BOARD_USER'] ?? '';
-  const password = env['JOBFERRY_BOARD_PASSWORD'] ?? '';
-  if (user === '' && password === '') return undefined;
-  if (user === '') faults.push({ path: 'JOBFERRY_BOARD_USER', message: 'is not set, but JOBFERRY_BOARD_PASSWORD is' });
-  if (password === '')
-    faults.push({ path: 'JOBFERRY_BOARD_PASSWORD', message: 'is not set, but JOBFERRY_BOARD_USER is' });
-  return { user, password };
+function readHost(env: Environment, name: string, faults: Fault[]): string {
+  const value = env[name] ?? '';
+  if (value === '') return '127.0.0.1';
+  if (!/^[A-Za-z0-9._:-]{1,253}$/.test(value))
+    faults.push({ path: name, message: `expected an address to listen on, got ${JSON.stringify(value)}` });
+  return value;
+}
+
+function readBoard(env: Environment, faults: Fault[]): BoardConfig {
+  const login = (variable: string): [string | undefined, string | undefined] => {
+    const user = env[`${variable}_USER`] === '' ? undefined : env[`${variable}_USER`];
+    const before = faults.length;
+    const password = readSecretVariable(env, `${variable}_PASSWORD`, faults);
+    if (faults.length > before || (user === undefined) === (password === undefined)) return [user, password];
+    const [missing, given] = user === undefined ? ['_USER', '_PASSWORD'] : ['_PASSWORD', '_USER'];
+    faults.push({ path: `${variable}${missing}`, message: `is not set, but ${variable}${given} is` });
+    return [user, password];
+  };
+  const [user, password] = login('JOBFERRY_BOARD');
+  const [readerUser, readerPassword] = login('JOBFERRY_BOARD_READER');
+  return {
+    host: readHost(env, 'JOBFERRY_BOARD_HOST', faults),
+    user,
+    password,
+    readerUser,
+    readerPassword,
+    isReadOnly: readBoolean(env, 'JOBFERRY_BOARD_READ_ONLY', faults),
+    trustedProxies: (env['JOBFERRY_TRUSTED_PROXY'] ?? '')
+      .split(',')
+      .map((entry) => entry.trim())
+      .filter((entry) => entry !== ''),
+  };
 }
 
 function readLogLevel(env: Environment, faults: Fault[]): string {

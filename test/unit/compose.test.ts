@@ -108,6 +108,11 @@ describe('docker-compose.yml', () => {
     expect(published).toEqual([['board', ['127.0.0.1:3000:3000']]]);
   });
 
+  test('has board and workers listen where others can reach them, which they do not by themselves', () => {
+    expect(service('board').environment).toMatchObject({ JOBFERRY_BOARD_HOST: '0.0.0.0' });
+    for (const name of workers) expect(service(name).environment).toMatchObject({ JOBFERRY_HEALTH_HOST: '0.0.0.0' });
+  });
+
   test('passes secrets as files, never as environment', () => {
     for (const name of workers) expect(service(name)['secrets']).not.toEqual([]);
     const names = Object.values(services).flatMap(({ environment }) => Object.keys(environment ?? {}));

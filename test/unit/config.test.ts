@@ -116,6 +116,66 @@ describe('configuration', () => {
   });
 });
 
+describe('who reaches the board and health', () => {
+  it('is this machine, unless a host is given', () => {
+    expect(load({})).toMatchObject({ healthHost: '127.0.0.1', board: { host: '127.0.0.1', isReadOnly: false } });
+    expect(load({ JOBFERRY_BOARD_USER: 'ops', JOBFERRY_BOARD_PASSWORD: 'pw' }).board.host).toBe('127.0.0.1');
+    const given = load({
+      JOBFERRY_HEALTH_HOST: '0.0.0.0',
+      JOBFERRY_BOARD_HOST: '::',
+      JOBFERRY_BOARD_READ_ONLY: 'true',
+    });
+    expect(given).toMatchObject({ healthHost: '0.0.0.0', board: { host: '::', isReadOnly: true } });
+    expect(faultsOf({ JOBFERRY_BOARD_HOST: 'http://x/', JOBFERRY_HEALTH_HOST: 'a b' })).toHaveLength(2);
+  });
+
+  it('takes proxies as a list, and a login for reading only in one piece', () => {
+    const { board } = load({
+      JOBFERRY_TRUSTED_PROXY: '10.0.0.7, 172.16.0.0/12',
+      JOBFERRY_BOARD_READER_USER: 'look',
+      JOBFERRY_BOARD_READER_PASSWORD: 'reader',
+    });
+    expect(board).toMatchObject({
+      trustedProxies: ['10.0.0.7', '172.16.0.0/12'],
+      readerUser: 'look',
+      readerPassword: 'reader',
+    });
+    expect(faultsOf({ JOBFERRY_BOARD_READER_USER: 'look' })).toEqual([
+      'JOBFERRY_BOARD_READER_PASSWORD: is not set, but JOBFERRY_BOARD_READER_USER is',
+    ]);
+  });
+
+  it('reads passwords and the Redis URL of files, and says what is wrong with a file, not what is in it', () => {
+    const file = (name: string, text: string): string => {
+      writeFileSync(path.join(folder, name), text);
+      return path.join(folder, name);
+    };
+    const config = load({
+      JOBFERRY_BOARD_USER: 'ops',
+      JOBFERRY_BOARD_PASSWORD_FILE: file('board', 'pass word\n'),
+      JOBFERRY_BOARD_READER_USER: 'look',
+      JOBFERRY_BOARD_READER_PASSWORD_FILE: file('reader', 'reader\n'),
+      REDIS_URL_FILE: file('redis', 'redis://u:p@h:1\n'),
+    });
+    expect(config.board).toMatchObject({ password: 'pass word', readerPassword: 'reader' });
+    expect(config.redis).toMatchObject({ options: { host: 'h', password: 'p' } });
+    const faults = faultsOf({
+      JOBFERRY_BOARD_USER: 'ops',
+      JOBFERRY_BOARD_PASSWORD: 'x',
+      JOBFERRY_BOARD_PASSWORD_FILE: file('board', 'SECRET'),
+      JOBFERRY_BOARD_READER_USER: 'look',
+      JOBFERRY_BOARD_READER_PASSWORD_FILE: file('lines', 'SECRET\nSECRET'),
+      REDIS_URL_FILE: path.join(folder, 'nowhere'),
+    });
+    expect(faults).toEqual([
+      expect.stringMatching(/^REDIS_URL_FILE: .*nowhere cannot be read: ENOENT$/),
+      expect.stringMatching(/^JOBFERRY_BOARD_PASSWORD_FILE: is set, and JOBFERRY_BOARD_PASSWORD too/),
+      expect.stringMatching(/^JOBFERRY_BOARD_READER_PASSWORD_FILE: .*lines has more than one line$/),
+    ]);
+    expect(faultsOf({ REDIS_URL_FILE: file('empty', '\n') })).toEqual([expect.stringMatching(/empty is empty$/)]);
+  });
+});
+
 describe('REDIS_URL', () => {
   it.each([
     ['redis://localhost', { kind: 'single', options: { host: 'localhost', port: 6379 } }],

@@ -35,17 +35,19 @@ export async function board(): Promise<number> {
       prefix: config.prefix,
       vendors: adapters.map((adapter) => adapter.name),
       port: config.port,
-      ...(config.board ?? {}),
+      ...config.board,
       log: (message, fields = {}) => {
         const { error } = fields as { error?: string };
         if (error === undefined || isNew(error)) logger.warn(fields, message);
       },
+      record: (message, fields) => logger.info(fields, message),
       accountStates: () => readAccountStates(accounts),
     }).catch((error: unknown) => {
       throw asPortFault('PORT', config.port, error);
     });
     const signal = untilSignal();
-    const reach = config.board === undefined ? 'this machine only; it has no login' : 'every interface, with a login';
+    const { host, user, isReadOnly } = config.board;
+    const reach = `${host}, ${user === undefined ? 'without a login' : 'with a login'}${isReadOnly ? ', for reading only' : ''}`;
     logger.info({ url: server.url, redis: describeTarget(target), reach }, `board on ${server.url}`);
     await signal;
     await server.close();

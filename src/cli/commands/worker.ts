@@ -78,6 +78,7 @@ async function startHealth(
   try {
     return await startHealthServer({
       port: config.healthPort,
+      host: config.healthHost,
       ready: async () =>
         workers()?.ready() ?? { ready: false, details: { reasons: ['Redis is awaited'], redis: false, workers: [] } },
       metrics: () => metrics.render(),
