@@ -1,4 +1,6 @@
+import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { request, type IncomingMessage } from 'node:http';
 import { tmpdir } from 'node:os';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { VendorSettingError, startSandbox, type Sandbox } from '../../src/vendor-sandbox/index.ts';
@@ -68,6 +70,38 @@ describe('control routes', () => {
     const answer = await control(method, path, body);
     expect(answer.status).toBe(400);
     expect(answer.body.sandbox.error).toEqual(expect.any(String));
+  });
+
+  test('pages of other sites are refused, programs and own pages are not', async () => {
+    const statusOf = async (path: string, headers: Record<string, string>, method = 'POST'): Promise<number> => {
+      const outgoing = request(`${sandbox.url}${path}`, { method, headers }).end(
+        method === 'POST' ? '{"speed":7}' : '',
+      );
+      const [response] = (await once(outgoing, 'response')) as [IncomingMessage];
+      response.resume();
+      return response.statusCode ?? 0;
+    };
+    const own = sandbox.url;
+    const foreign = `evil.example:${new URL(own).port}`;
+    for (const headers of [
+      { origin: 'https://evil.example', 'content-type': 'text/plain' },
+      { origin: 'null' },
+      { 'sec-fetch-site': 'cross-site' },
+      { 'sec-fetch-site': 'same-site', origin: own },
+      { host: foreign },
+      { host: foreign, origin: `http://${foreign}` },
+      { host: '127.0.0.1.evil.example' },
+    ])
+      expect(await statusOf('/_control/speed', headers), JSON.stringify(headers)).toBe(403);
+    expect(sandbox.speed).toBe(10_000);
+    expect(await statusOf('/_control/ledger', { host: foreign }, 'GET')).toBe(403);
+    expect(await statusOf('/knowhere/v1/jobs/none', { ...auth, host: foreign, origin: 'http://x.test' }, 'GET')).toBe(
+      404,
+    );
+    expect(await statusOf('/healthz', { host: foreign }, 'GET')).toBe(200);
+    expect(await statusOf('/_control/speed', { origin: own, 'sec-fetch-site': 'same-origin' })).toBe(200);
+    expect(await statusOf('/_control/speed', { host: 'sandbox.localhost' })).toBe(200);
+    expect(sandbox.speed).toBe(7);
   });
 
   test('dialect, speed and limits change what is played', async () => {

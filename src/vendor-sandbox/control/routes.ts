@@ -6,6 +6,7 @@ import type { Reply } from '../http/reply.ts';
 import { json } from '../http/reply.ts';
 import type { Sandbox } from '../sandbox-handle.ts';
 import { VendorSettingError } from '../vendor-double.ts';
+import { whyControlIsRefused } from './foreign-page.ts';
 import {
   dialectChange,
   faultRule,
@@ -111,6 +112,8 @@ function vendorRoutes(sandbox: Sandbox): readonly Route[] {
 /** Answers `/`, `/healthz` and everything below `/_control`. */
 export async function controlReply(call: Call, sandbox: Sandbox): Promise<Reply> {
   if (call.path === '/healthz') return json(200, { ok: true });
+  const refusal = whyControlIsRefused(call);
+  if (refusal !== undefined) return problem(403, refusal);
   if (call.path === '/') return index(call, sandbox);
   try {
     for (const { method, parts, handler } of [...compiled, ...vendorRoutes(sandbox)]) {
