@@ -10,14 +10,15 @@ export function adaptPage(html: string): string {
 
 /**
  * Beside readable links and long texts that wrap: buttons for what the board refuses (action-policy.ts) are not
- * offered. The package has no option for that, so they are known by their icons and by the queue that is open;
+ * offered. The package has no option for that, so they are known by their icons, and by the queue and tab that are open;
  * where a new version draws them otherwise they are back, and refuse.
  */
 export const boardStyles = `
 [role="tree"], ol li, ol li * { overflow-wrap: anywhere; word-break: normal; }
 a[target="_blank"][href^="/queue/"] { color: var(--primary); text-decoration: underline; text-underline-offset: 3px; font-size: 0.85em; }
-li:has(> span > button > svg.lucide-files), li:has(> span > button > svg.lucide-pencil), [role="menuitem"]:has(svg.lucide-plus) { display: none; }
-body:has(#root a[aria-current="page"]:is([href*=".submit"], [href*=".poll"])) :is(button:has(> svg.lucide-trash-2), li:has(> span > button > svg.lucide-trash-2), li:has(> span > button > svg.lucide-clock), [role="menuitem"]:has(svg.lucide-trash-2, svg.lucide-ban)) { display: none; }
+li:has(> span > button > :is(svg.lucide-files, svg.lucide-pencil, svg.lucide-clock)), [role="menuitem"]:has(svg.lucide-plus, svg.lucide-trash-2, svg.lucide-ban) { display: none; }
+body:has(#root a[aria-current="page"]:is([href*=".submit"], [href*=".poll"])) :is(button, li > span > button):has(> svg.lucide-trash-2),
+body:not(:has(#root a[aria-current="page"][href*="status=completed"])) :is(button, li > span > button):has(> svg.lucide-trash-2) { display: none; }
 `;
 
 /** What is shown while Redis is away; the page asks again by itself. */
