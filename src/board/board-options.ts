@@ -84,7 +84,8 @@ export function resolveBoardOptions(options: BoardOptions): ResolvedBoardOptions
     }
     for (const { password, mayChange } of logins) {
       if (password.length >= minPasswordLength) continue;
-      const message = `listening on ${host} needs a password of at least ${minPasswordLength} characters`;
+      // The first word is a short one: after a name like this, a longer one is redacted as if it were the secret.
+      const message = `is too short: listening on ${host} needs at least ${minPasswordLength} characters`;
       faults.push({ path: mayChange ? 'JOBFERRY_BOARD_PASSWORD' : 'JOBFERRY_BOARD_READER_PASSWORD', message });
     }
   }
@@ -110,7 +111,7 @@ function readLogin(
   if (user === undefined || password === undefined) {
     faults.push({
       path: user === undefined ? `${variable}_USER` : `${variable}_PASSWORD`,
-      message: `${variable}_USER and ${variable}_PASSWORD are set together or not at all, got only one of them`,
+      message: `is missing: ${variable}_USER and ${variable}_PASSWORD are set together or not at all, got only one of them`,
     });
     return undefined;
   }

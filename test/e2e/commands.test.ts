@@ -78,6 +78,12 @@ describe('configuration faults', () => {
       { REDIS_URL: 'http://x', PORT: '99999', LOG_LEVEL: 'loud', JOBFERRY_ALLOW_PRIVATE_URLS: 'perhaps' },
       ['REDIS_URL: ', 'PORT: ', 'LOG_LEVEL: ', 'JOBFERRY_ALLOW_PRIVATE_URLS: '],
     ],
+    [
+      'a short password beyond this machine',
+      ['board'],
+      { ...redis, JOBFERRY_BOARD_HOST: '0.0.0.0', JOBFERRY_BOARD_USER: 'me', JOBFERRY_BOARD_PASSWORD: 'short' },
+      ['JOBFERRY_BOARD_PASSWORD: is too short: listening on 0.0.0.0 needs at least 12 characters'],
+    ],
     ['a user without a password', ['board'], { ...redis, JOBFERRY_BOARD_USER: 'me' }, ['JOBFERRY_BOARD_PASSWORD: ']],
     [
       'a file that is not there',

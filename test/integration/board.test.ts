@@ -188,7 +188,7 @@ describe('who may see the board', () => {
     const common = { connection: openRedis(), prefix: freshPrefix(), vendors: [], port: 0, host: '0.0.0.0' };
     const reader = { readerUser: 'look', readerPassword: 'short' };
     await expect(startBoard({ ...common, user: 'ops', password: 'eleven-char', ...reader })).rejects.toThrow(
-      /JOBFERRY_BOARD_PASSWORD: .*at least 12[\s\S]*JOBFERRY_BOARD_READER_PASSWORD: .*at least 12/,
+      /JOBFERRY_BOARD_PASSWORD: is too short.*at least 12[\s\S]*JOBFERRY_BOARD_READER_PASSWORD: is too short.*at least 12/,
     );
     const said: string[] = [];
     for (const trustedProxies of [[], ['10.0.0.7']]) {
