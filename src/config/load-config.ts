@@ -11,6 +11,7 @@ import { readAccounts, type ConfiguredAccount, type Environment } from './accoun
 import { readConfigFile, type ConfigFile } from './config-file.ts';
 import { refuseFoundAddresses } from './found-file.ts';
 import { refusePlainHttp } from './plain-http.ts';
+import { readSecretVariable } from './secret-variable.ts';
 import { secretFilesOf, warnOfOpenFiles } from './secret-files.ts';
 
 /** Everything that was read from outside, checked once, frozen. */

@@ -6,7 +6,6 @@ import { runWorkers } from '../../app.ts';
 import { startBoard, type RunningBoard } from '../../board/index.ts';
 import type { Environment } from '../../config/accounts.ts';
 import { loadConfig, requireRedis, type Config } from '../../config/load-config.ts';
-import { readSecretVariable } from '../../config/secret-variable.ts';
 import { startEmbeddedRedis } from '../../embedded-redis/index.ts';
 import { AccountBoard } from '../../queues/account-board.ts';
 import { openConnection } from '../../queues/connection.ts';
@@ -165,19 +164,12 @@ function withFolders(env: Environment, folders: Folders): Environment {
   const isSet = (name: string): boolean => (env[name] ?? '') !== '';
   return {
     ...env,
-    ...withRedisUrl(env),
     PORT: isSet('PORT') ? env['PORT'] : undefined,
     ...(isSet('JOBFERRY_FILES_DIR') || !existsSync(documents) ? {} : { JOBFERRY_FILES_DIR: documents }),
     ...(isSet('JOBFERRY_ARTIFACTS_DIR')
       ? {}
       : { JOBFERRY_ARTIFACTS_DIR: path.join(folders.root, '.jobferry', 'artifacts') }),
   };
-}
-
-/** A file that cannot be read stays named, for the configuration to complain of. */
-function withRedisUrl(env: Environment): Environment {
-  const redisUrl = readSecretVariable(env, 'REDIS_URL', []);
-  return { REDIS_URL: redisUrl, ...(redisUrl === undefined ? {} : { REDIS_URL_FILE: undefined }) };
 }
 
 type Undo = (() => Promise<unknown>)[];
