@@ -302,7 +302,7 @@ export interface Operation<Account = any, Input = any> {
   readonly input: z.ZodType<Input>;
   readonly resend: ResendSafety | ((input: Input, account: Account) => ResendSafety);
   readonly poll?: Partial<PollOptions>;
-  /** How long a vendor job may be unknown to the vendor before it counts as lost, ms. */
+  /** How long the vendor may not know a vendor job before it is lost, or refuse to tell of it before it is failed, ms. */
   readonly graceMs?: number;
   /**
    * How long the vendor may take to answer a submit, ms; 30 s when left out. Worth more where its answer is the only way to

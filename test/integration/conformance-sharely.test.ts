@@ -180,7 +180,7 @@ conformance(
           TERMINATED: 'failed',
           TIMED_OUT: 'failed',
         },
-        poisoned: 'expired',
+        poisoned: 'failed',
       },
       knowledge: {
         via: 'knowledge.upload',
