@@ -101,6 +101,25 @@ describe('docker-compose.yml', () => {
     expect(service(name)['depends_on']).toEqual({ redis: { condition: 'service_healthy' } });
   });
 
+  test.each(Object.keys(services))('%s has bounds for memory and processes', (name) => {
+    expect(service(name)).toMatchObject({
+      mem_limit: expect.any(String) as string,
+      pids_limit: expect.any(Number) as number,
+    });
+  });
+
+  test('gives Redis users, and every program the address of its own', () => {
+    expect(optionOf('redis', '--aclfile')).toBe('/run/secrets/redis-users');
+    for (const [name, user] of [
+      ['submit-worker', 'workers'],
+      ['poll-worker', 'workers'],
+      ['board', 'board'],
+    ] as const) {
+      expect(service(name).environment).toMatchObject({ REDIS_URL_FILE: `/run/secrets/redis-url-${user}` });
+      expect(service(name)['secrets']).toContain(`redis-url-${user}`);
+    }
+  });
+
   test('publishes the board on loopback only, and nothing else', () => {
     const published = Object.entries(services).flatMap(([name, { ports }]) =>
       ports === undefined ? [] : [[name, ports]],
