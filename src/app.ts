@@ -177,7 +177,14 @@ async function startOn(redis: RedisConnection, options: RunWorkersOptions): Prom
     onError: (error) => logger.warn({ error: redactText(String(error)) }, "Redis' time could not be read"),
   });
   const { prefix } = config;
-  const resultsUpkeep = new ResultsUpkeep({ connection: redis, prefix, names: () => results.names, logger });
+  const resultsUpkeep = new ResultsUpkeep({
+    connection: redis,
+    prefix,
+    names: () => results.names,
+    unreadEventsSeconds: config.retention.unreadEventsSeconds,
+    clock,
+    logger,
+  });
   try {
     await watch.start();
     await Promise.all(workers.map((worker) => worker.start()));

@@ -39,6 +39,11 @@ export const configFile = z.strictObject({
         .default(86_400)
         .describe('How long settled submissions stay: the window in which the same id is not taken twice.'),
       eventsSeconds: seconds.default(86_400).describe('How long consumed completion events stay.'),
+      unreadEventsSeconds: seconds
+        .optional()
+        .describe(
+          'How long completion events wait for a consumer. Left out, for ever; with it, older ones are lost, and each removal is logged with its count.',
+        ),
     })
     .prefault({}),
   replyTo: z

@@ -1,9 +1,13 @@
 import { redactText } from '../core/redact.ts';
+import type { Clock } from '../ports/clock.ts';
 import type { Logger } from '../ports/logger.ts';
 import type { RedisConnection } from '../queues/connection.ts';
+import { defaultResultQueue } from '../queues/names.ts';
+import { openQueueForReading } from '../queues/open-queue.ts';
 import { QueueGuard } from '../queues/queue-guard.ts';
 import { StrayJobs, type Doubt } from '../queues/stray-jobs.ts';
 import { StraySearch } from './stray-search.ts';
+import { UnreadEvents } from './unread-events.ts';
 
 const intervalMs = 10_000;
 
@@ -12,6 +16,9 @@ interface ResultsUpkeepOptions {
   prefix: string;
   /** The queues that events were put on by this process. */
   names: () => readonly string[];
+  /** How long events may wait for a consumer, seconds; undefined where they wait for ever. */
+  unreadEventsSeconds?: number | undefined;
+  clock: Clock;
   logger: Logger;
 }
 
@@ -23,6 +30,7 @@ export class ResultsUpkeep {
   readonly #options: ResultsUpkeepOptions;
   readonly #queues = new Map<string, { guard: QueueGuard; strays: StrayJobs }>();
   readonly #search: StraySearch;
+  readonly #unread: UnreadEvents | undefined;
   readonly #timer: NodeJS.Timeout;
   #running: Promise<void> | undefined;
   #isClosed = false;
@@ -33,6 +41,8 @@ export class ResultsUpkeep {
     this.#search = new StraySearch(connection, prefix, logger, (error) =>
       logger.warn({ error: redactText(String(error)) }, 'a look for events in no list was broken off'),
     );
+    const { unreadEventsSeconds, clock } = options;
+    this.#unread = unreadEventsSeconds === undefined ? undefined : new UnreadEvents(unreadEventsSeconds, clock, logger);
     this.#timer = setInterval(() => void this.#run(), intervalMs).unref();
   }
 
@@ -54,7 +64,8 @@ export class ResultsUpkeep {
   }
 
   async #once(): Promise<void> {
-    for (const name of this.#options.names()) {
+    const names = this.#options.names();
+    for (const name of this.#unread === undefined ? names : new Set([defaultResultQueue, ...names])) {
       if (this.#isClosed) return;
       try {
         await this.#search.start(await this.#look(name));
@@ -73,7 +84,20 @@ export class ResultsUpkeep {
     if (!(await guard.takeSweep(intervalMs))) return 'none';
     await this.#search.tend(name);
     await strays.unpause();
+    await this.#removeUnread(name);
     return strays.doubtOfPause();
+  }
+
+  async #removeUnread(name: string): Promise<void> {
+    if (this.#unread === undefined) return;
+    const { connection, prefix } = this.#options;
+    const queue = openQueueForReading(name, connection, prefix);
+    queue.on('error', () => undefined);
+    try {
+      await this.#unread.removeFrom(queue);
+    } finally {
+      await queue.close();
+    }
   }
 
   #open(name: string): { guard: QueueGuard; strays: StrayJobs } {
