@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import type { EraseFlags } from './commands/erase.ts';
 import type { ResolveFlags } from './commands/resolve.ts';
 import type { SubmitFlags } from './commands/submit.ts';
 import { exitCodes } from './exit-codes.ts';
@@ -110,6 +111,19 @@ function buildProgram(done: (exitCode: number) => void): Command {
     .action(async (vendor: string, submissionId: string, options: { force?: boolean }) => {
       const { retry } = await import('./commands/retry.ts');
       done(await retry(vendor, submissionId, options));
+    });
+
+  program
+    .command('erase')
+    .description('remove what is kept of one settled submission: its jobs, its event, its artifacts here')
+    .argument('<vendor>')
+    .argument('<submissionId>')
+    .option('--yes', 'without asking')
+    .option('--force', 'also an event that no consumer has taken')
+    .addOption(vendorModule())
+    .action(async (vendor: string, submissionId: string, options: EraseFlags) => {
+      const { erase } = await import('./commands/erase.ts');
+      done(await erase(vendor, submissionId, options));
     });
 
   program

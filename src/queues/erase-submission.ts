@@ -8,8 +8,8 @@ import { openKey } from './open-submissions.ts';
 import { RecordStore } from './record-store.ts';
 
 export type EraseResult =
-  /** `removed` names what is gone: `knowhere.poll`, `results` … */
-  | { kind: 'erased'; removed: string[] }
+  /** `removed` names what is gone: `knowhere.poll`, `results` …; `accounts` where its artifacts may lie. */
+  | { kind: 'erased'; removed: string[]; accounts: string[] }
   /** It is not over: it has to be canceled first. */
   | { kind: 'under-way' }
   /** Its event waits in this queue for a consumer, which would never hear of it. */
@@ -31,6 +31,7 @@ export async function eraseSubmission(
   const store = new RecordStore(redis, prefix);
   const jobs: { queue: string; jobId: string }[] = [];
   const events = new Map<string, { queue: string; jobId: string }>();
+  const accounts = new Set<string>();
   let isSettled = false;
   for (const { stage, jobId } of placesOf(vendor, submissionId)) {
     const queue = stageQueue(vendor, stage);
@@ -42,7 +43,9 @@ export async function eraseSubmission(
     if (!isSettled || (hash['finishedOn'] === undefined && stage === 'poll')) return { kind: 'under-way' };
     jobs.push({ queue, jobId });
     if (record === undefined) continue;
-    const { replyTo } = (parseJson(requestTextOf(hash)) ?? {}) as { replyTo?: unknown };
+    const request = (parseJson(requestTextOf(hash)) ?? {}) as { replyTo?: unknown; account?: unknown };
+    const { replyTo, account = 'default' } = request;
+    if (typeof account === 'string') accounts.add(account);
     const named = typeof replyTo === 'string' && resultQueuePattern.test(replyTo) ? [replyTo] : [];
     for (const results of [...named, defaultResultQueue]) {
       const event = { queue: results, jobId: resultJobId(eventIdOf(vendor, record)) };
@@ -68,5 +71,5 @@ export async function eraseSubmission(
     }
   }
   await redis.hdel(openKey(prefix, vendor), submissionId);
-  return { kind: 'erased', removed };
+  return { kind: 'erased', removed, accounts: [...accounts] };
 }

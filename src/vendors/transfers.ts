@@ -9,6 +9,7 @@ import { JobferryError, LinkExpiredError, StepFailedError, VendorUnavailableErro
 import { clip } from '../core/json.ts';
 import { formsOf, redactText, withoutForms } from '../core/redact.ts';
 import type { Artifact, DownloadRequest, OpenFile, Transfers } from '../ports/vendor-adapter.ts';
+import { artifactFolder, safeName } from './artifact-folder.ts';
 import { openFileBelow } from './files.ts';
 import { networkCode } from './http.ts';
 import { checkLink, isPrivateUrl, linkLookup, type AddressKind } from './public-address.ts';
@@ -102,12 +103,7 @@ export class FileTransfers implements Transfers {
   }
 
   async download(order: DownloadRequest, signal: AbortSignal): Promise<Artifact> {
-    const folder = path.resolve(
-      this.#options.artifactsDir,
-      safeName(order.vendor),
-      safeName(order.account),
-      safeName(order.submissionId),
-    );
+    const folder = artifactFolder(this.#options.artifactsDir, order);
     // Names of submissions and vendor jobs are not for every user of the machine.
     await mkdir(folder, { recursive: true, mode: 0o750 });
     const target = path.join(folder, safeName(order.fileName));
@@ -308,12 +304,4 @@ async function beginsWith(file: string, text: string): Promise<boolean> {
   } finally {
     await handle.close();
   }
-}
-
-/** A name from outside made into one path segment. */
-export function safeName(name: string): string {
-  const cleaned = name.replace(/[^A-Za-z0-9._-]/g, '_').replace(/^\.+/, '_');
-  if (cleaned === name && name.length <= 120) return name;
-  const suffix = createHash('sha256').update(name).digest('hex').slice(0, 12);
-  return `${cleaned.slice(0, 100)}-${suffix}`;
 }

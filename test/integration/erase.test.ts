@@ -34,7 +34,11 @@ describe('erasing a submission', () => {
     await until(async () => (await rig.harness.queue('results').getJob(event.id))?.isCompleted());
     await until(async () => (await rig.harness.queue('knowhere.poll').getJob('e-1'))?.isCompleted());
     expect((await keysWith('planted-e-1')).length).toBeGreaterThan(1);
-    expect(await erase('e-1')).toEqual({ kind: 'erased', removed: ['results', 'knowhere.poll'] });
+    expect(await erase('e-1')).toEqual({
+      kind: 'erased',
+      removed: ['results', 'knowhere.poll'],
+      accounts: ['default'],
+    });
     expect(await keysWith('planted-e-1')).toEqual([]);
     expect(await erase('e-1')).toEqual({ kind: 'unknown' });
   });
