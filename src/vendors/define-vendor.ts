@@ -31,10 +31,12 @@ export interface VendorSpec<AccountSchema extends z.ZodType, Inputs extends Reco
 }
 
 /** A vendor whose operations are known by name and input. */
-export type DefinedVendor<AccountSchema extends z.ZodType, Inputs extends Record<string, z.ZodType>> = VendorAdapter<
-  z.output<AccountSchema>
+export type DefinedVendor<AccountSchema extends z.ZodType, Inputs extends Record<string, z.ZodType>> = Omit<
+  VendorAdapter<z.output<AccountSchema>>,
+  // With the adapter's own record of any name beside it, every text would be the name of an operation.
+  'operations'
 > & {
-  operations: {
+  readonly operations: {
     readonly [Name in keyof Inputs]: Operation<z.output<AccountSchema>, z.output<Inputs[Name]>> & {
       input: Inputs[Name];
     };

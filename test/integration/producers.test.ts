@@ -93,7 +93,7 @@ describe('producers', () => {
     await expect(producer.submit('nobody' as never, 'parse' as never, { input: urlInput() as never })).rejects.toThrow(
       /unknown/,
     );
-    await expect(producer.submit('knowhere', 'toString' as never, { input: urlInput() })).rejects.toThrow(
+    await expect(producer.submit('knowhere', 'toString' as never, { input: urlInput() as never })).rejects.toThrow(
       /no operation/,
     );
   });

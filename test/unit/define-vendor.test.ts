@@ -1,6 +1,8 @@
 import { describe, expect, expectTypeOf, it } from 'vitest';
 import * as z from 'zod';
-import type { InputOf } from '../../src/producers/producer.ts';
+import { submit } from '../../src/index.ts';
+import type { InputOf, OperationName } from '../../src/producers/producer.ts';
+import type { Catalogue } from '../../src/vendors/catalogue.ts';
 import { defineVendor, statusWords } from '../../src/vendors/define-vendor.ts';
 
 const account = z.strictObject({
@@ -63,6 +65,23 @@ describe('defineVendor', () => {
     expectTypeOf<InputOf<typeof vendor, 'count'>>().toEqualTypeOf<{ upTo: number; step?: number | undefined }>();
     expectTypeOf<InputOf<typeof vendor, 'say'>>().toEqualTypeOf<{ text: string }>();
     expect(Object.keys(vendor.operations)).toEqual(['count', 'say']);
+  });
+
+  it('knows its operations by name: a slip does not compile', () => {
+    expectTypeOf<OperationName<typeof vendor>>().toEqualTypeOf<'count' | 'say'>();
+    expectTypeOf<OperationName<Catalogue['knowhere']>>().toEqualTypeOf<'parse' | 'watch'>();
+    expectTypeOf<OperationName<Catalogue['sharely']>>()
+      .extract<'knowledge.upload'>()
+      .toEqualTypeOf<'knowledge.upload'>();
+    const slips = (): Promise<unknown>[] => [
+      // @ts-expect-error -- the operation is called parse
+      submit('knowhere', 'prase', { input: { sourceType: 'url', sourceUrl: 'https://example.com/a.pdf' } }),
+      // @ts-expect-error -- the operation is called documents.ingest
+      submit('fini', 'documents.ingets', { input: {} }),
+      // @ts-expect-error -- the input of another operation
+      submit('knowhere', 'watch', { input: { sourceType: 'url', sourceUrl: 'https://example.com/a.pdf' } }),
+    ];
+    expect(slips).toBeTypeOf('function');
   });
 
   it('fills in what the account tells: variables, secrets, credentials, address, key, batch of one', () => {

@@ -8,8 +8,8 @@ import { submitReply } from '../../src/vendors/sharely/wire.ts';
 const id = '11111111-2222-4333-8444-555555555555';
 const other = '22222222-2222-4333-8444-555555555555';
 
-function faults(operation: string, input: unknown): string[] {
-  const parsed = (sharely.operations[operation]?.input as z.ZodType).safeParse(input);
+function faults(operation: keyof typeof sharely.operations, input: unknown): string[] {
+  const parsed = (sharely.operations[operation].input as z.ZodType).safeParse(input);
   return parsed.success ? [] : toFaults(parsed.error).map((fault) => fault.path);
 }
 
