@@ -4,9 +4,13 @@ import { overallProgress, type SubmissionState } from './submission.ts';
 export function describeDuration(ms: number): string {
   if (!Number.isFinite(ms)) return 'unknown time';
   if (ms < 0) return `-${describeDuration(-ms)}`;
-  if (ms < 1_000) return `${Math.round(ms)} ms`;
-  if (ms < 60_000) return `${(ms / 1_000).toFixed(1).replace(/\.0$/, '')} s`;
-  if (ms < 3_600_000) return inTwo(Math.round(ms / 1_000), 'min', 's');
+  // Each unit by what is left after rounding: 59.96 s are 1 min, not 60 s.
+  const whole = Math.round(ms);
+  if (whole < 1_000) return `${whole} ms`;
+  const tenths = Math.round(ms / 100);
+  if (tenths < 600) return `${tenths / 10} s`;
+  const seconds = Math.round(ms / 1_000);
+  if (seconds < 3_600) return inTwo(seconds, 'min', 's');
   return inTwo(Math.round(ms / 60_000), 'h', 'min');
 }
 
@@ -19,7 +23,7 @@ function inTwo(count: number, unit: string, sixtieth: string): string {
 export function describeState(state: SubmissionState): string {
   if (state.settled !== undefined) {
     const { outcome, error } = state.settled;
-    return error === null ? outcome : `${outcome}: ${error.code}`;
+    return error === null || error.code === outcome ? outcome : `${outcome}: ${error.code}`;
   }
   if (state.cancelRequestedAt !== undefined) return `${state.phase}, cancel requested`;
   const progress = overallProgress(state);
