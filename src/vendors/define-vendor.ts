@@ -1,6 +1,7 @@
 import type * as z from 'zod';
 import type { VendorJobStatus } from '../core/submission.ts';
 import type { HttpOptions, Lookup, Operation, VendorAdapter } from '../ports/vendor-adapter.ts';
+import { checkDeclaration, checkStatusWords } from './check-declaration.ts';
 import { httpDefaults, namesOf } from './vendor-defaults.ts';
 
 /** A look-up as it is declared: one vendor job per request when `maxBatch` is left out. */
@@ -57,20 +58,17 @@ export function defineVendor<AccountSchema extends z.ZodType, Inputs extends Rec
   };
   if (!/^[a-z][a-z0-9-]{0,40}$/.test(vendor.name)) fail('the name must match ^[a-z][a-z0-9-]*$');
   if (vendor.name === 'results' || vendor.name === 'jobferry') fail('this name is taken');
-  const operations = Object.entries<Operation>(vendor.operations as Record<string, Operation>);
-  for (const [name, operation] of operations) {
+  const operations = vendor.operations as Readonly<Record<string, Operation>>;
+  for (const name of Object.keys(operations)) {
     if (!/^[A-Za-z][A-Za-z0-9.]{0,60}$/.test(name))
       fail(`operation ${JSON.stringify(name)}: the name must match ^[A-Za-z][A-Za-z0-9.]*$`);
-    if (operation.resend !== 'none' && operation.resend !== 'safe' && operation.reconcile === undefined) {
-      fail(`operation ${name}: a resend that needs a look-up needs \`reconcile\``);
-    }
   }
-  const lookups = Object.entries(vendor.lookups).map(([name, lookup]) => {
-    const { maxBatch = 1 } = lookup;
-    if (typeof maxBatch === 'number' && (!Number.isInteger(maxBatch) || maxBatch < 1))
-      fail(`look-up ${name}: maxBatch must be a whole number from 1`);
-    return [name, { ...lookup, maxBatch }] as const;
-  });
+  try {
+    checkDeclaration({ lookups: vendor.lookups, operations });
+  } catch (error) {
+    fail((error as Error).message);
+  }
+  const lookups = Object.entries(vendor.lookups).map(([name, lookup]) => [name, { maxBatch: 1, ...lookup }] as const);
   const defined = {
     ...vendor,
     ...namesOf(vendor, fail),
@@ -90,9 +88,11 @@ export function defineOperation<Account>() {
 /**
  * Translates a vendor's words for how a job stands. A word that is not listed is `running`: it ends nothing, and the
  * deadline bounds it.
+ * @throws Error where a word stands for nothing that a vendor job can be
  * @example const toStatus = statusWords({ queued: 'pending', done: 'succeeded', failed: 'failed' });
  */
 export function statusWords(words: Readonly<Record<string, VendorJobStatus>>): (word: string) => VendorJobStatus {
+  checkStatusWords(words);
   const known = new Map(Object.entries(words));
   return (word) => known.get(word) ?? 'running';
 }

@@ -115,6 +115,10 @@ describe('defineVendor', () => {
 });
 
 describe('statusWords', () => {
+  it('refuses a word that stands for nothing', () => {
+    expect(() => statusWords({ done: 'succeded' as never })).toThrow('"done" stands for "succeded"; it can be pending');
+  });
+
   it('takes a word that is not listed for running, whatever its name', () => {
     const toStatus = statusWords({ done: 'succeeded' });
     expect(['done', 'new', 'constructor', ''].map(toStatus)).toEqual(['succeeded', 'running', 'running', 'running']);
