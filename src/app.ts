@@ -1,4 +1,4 @@
-import type { Environment } from './config/accounts.ts';
+import type { Environment } from './config/environment.ts';
 import { loadConfig, requireRedis, type Config } from './config/load-config.ts';
 import { baseUrlOf } from './config/plain-http.ts';
 import type { CompletionEvent } from './core/completion-event.ts';

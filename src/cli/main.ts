@@ -4,8 +4,11 @@ import { Command, CommanderError, InvalidArgumentError, Option } from 'commander
 import type { EraseFlags } from './commands/erase.ts';
 import type { ResolveFlags } from './commands/resolve.ts';
 import type { SubmitFlags } from './commands/submit.ts';
-import { exitCodes } from './exit-codes.ts';
+import { CommandError, exitCodes } from './exit-codes.ts';
 import { complain, reportError } from './report-error.ts';
+
+/** Commander takes the outermost brackets of an argument for its own. */
+const operationArgument = '<vendor>.<operation>';
 
 /**
  * The command line. Only commander is loaded here: what a command needs comes with its own module, so that `--help`
@@ -22,10 +25,9 @@ function buildProgram(done: (exitCode: number) => void): Command {
       outputError: (text) => complain(text.replace(/^error: /, '').trim()),
     })
     .hook('preAction', async (_program, command) => {
-      const { vendorModule = [] } = command.opts<{ vendorModule?: string[] }>();
-      if (vendorModule.length === 0) return;
+      if (command.name() === 'sandbox') return;
       const { useVendorModules } = await import('./vendor-modules.ts');
-      await useVendorModules(vendorModule);
+      await useVendorModules(command.opts<{ vendorModule?: string[] }>().vendorModule);
     })
     .addHelpText('after', '\nQueues, job data, events, environment and exit codes: README.md and docs/.');
 
@@ -63,8 +65,10 @@ function buildProgram(done: (exitCode: number) => void): Command {
   program
     .command('submit')
     .description('enqueue one submission')
-    .argument('<vendor>.<operation>', 'such as knowhere.parse')
-    .requiredOption('--input <file>', 'JSON file with the operation’s input; - reads standard input')
+    .argument(`<${operationArgument}>`, 'such as knowhere.parse')
+    .usage(`[options] ${operationArgument}`)
+    // Required, which the command says itself: commander would name it before an option that is misspelled.
+    .option('--input <file>', 'JSON file with the operation’s input, required; - reads standard input')
     .option('--id <id>', 'your idempotency key, which becomes the submission id')
     .option('--account <name>', 'which configured credentials to use')
     .option('--metadata <json>', 'an object that the completion event echoes', parseJson)
@@ -73,9 +77,13 @@ function buildProgram(done: (exitCode: number) => void): Command {
     .option('--wait', 'follow it to its end; exits 0 on succeeded, 1 on any other outcome')
     .option('--json', 'print JSON, also on a terminal')
     .addOption(vendorModule())
-    .action(async (operation: string, options: SubmitFlags) => {
+    .action(async (operation: string, options: Omit<SubmitFlags, 'input'> & { input?: string }) => {
+      const { input } = options;
+      if (input === undefined) {
+        throw new CommandError(exitCodes.usage, "required option '--input <file>' not specified");
+      }
       const { submit } = await import('./commands/submit.ts');
-      done(await submit(operation, options));
+      done(await submit(operation, { ...options, input }));
     });
 
   program
@@ -143,7 +151,7 @@ function buildProgram(done: (exitCode: number) => void): Command {
   program
     .command('vendors')
     .description('list vendors and operations, or one operation’s input')
-    .argument('[<vendor>.<operation>]', 'such as knowhere.parse')
+    .argument(`[${operationArgument}]`, 'such as knowhere.parse')
     .option('--json', 'print JSON; for one operation the JSON Schema of its input')
     .addOption(vendorModule())
     .action(async (name: string | undefined, options: { json?: boolean }) => {
@@ -221,7 +229,7 @@ function parseJson(text: string): unknown {
   try {
     return JSON.parse(text) as unknown;
   } catch (error) {
-    throw new InvalidArgumentError(`it is no JSON: ${(error as Error).message}.`);
+    throw new InvalidArgumentError(`it is not valid JSON: ${(error as Error).message}.`);
   }
 }
 

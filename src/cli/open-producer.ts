@@ -1,4 +1,4 @@
-import type { Config } from '../config/load-config.ts';
+import type { Settings } from '../config/load-config.ts';
 import { requireRedis } from '../config/load-config.ts';
 import { Producer, type Vendors } from '../producers/producer.ts';
 import { adapters } from './vendor-modules.ts';
@@ -6,7 +6,7 @@ import { describeTarget } from './await-redis.ts';
 import { noteRedisTrouble } from './report-error.ts';
 
 /** A producer that knows every vendor by name only: the command line gets its types at run time. */
-export function openProducer(config: Config): Producer<Vendors> {
+export function openProducer(config: Settings): Producer<Vendors> {
   const vendors: Vendors = Object.fromEntries(adapters.map((adapter) => [adapter.name, adapter]));
   const redis = requireRedis(config);
   const onError = (error: Error): void => noteRedisTrouble(describeTarget(redis), error);

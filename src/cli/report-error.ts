@@ -13,7 +13,7 @@ export function noteRedisTrouble(where: string, error: Error): void {
 /** Tells on stderr what went wrong, one line per fault, and returns the exit code that goes with it. */
 export function reportError(error: unknown): number {
   const { exitCode, lines } = describeError(error);
-  for (const line of lines) complain(line);
+  for (const line of lines) write(line);
   const isUnexpected = exitCode === exitCodes.internal;
   if (isUnexpected && /^(debug|trace)$/.test(process.env['LOG_LEVEL'] ?? '') && error instanceof Error) {
     process.stderr.write(`${redactText(error.stack ?? '')}\n`);
@@ -23,21 +23,29 @@ export function reportError(error: unknown): number {
 
 /** One line for people on stderr, whatever stood in it. */
 export function complain(line: string): void {
-  const parts = redactText(line).split(/[\r\n]/);
-  const text = parts.map((part) => part.trim()).filter((part) => part !== '');
-  process.stderr.write(`jobferry: ${text.join(' ')}\n`);
+  write(redactText(line));
 }
 
+function write(redacted: string): void {
+  const parts = redacted.split(/[\r\n]/).map((part) => part.trim());
+  process.stderr.write(`jobferry: ${parts.filter((part) => part !== '').join(' ')}\n`);
+}
+
+/** Its lines have no secrets in them any more. */
 function describeError(error: unknown): { exitCode: number; lines: string[] } {
   if (error instanceof ConfigError) return { exitCode: exitCodes.config, lines: error.faults.map(toLine) };
   if (error instanceof InvalidSubmissionError) return { exitCode: exitCodes.badInput, lines: error.faults.map(toLine) };
   if (error instanceof RedisUnavailableError) {
-    return { exitCode: exitCodes.unavailable, lines: [`REDIS_URL: ${redisTrouble ?? error.message}`] };
+    return { exitCode: exitCodes.unavailable, lines: [redactText(`REDIS_URL: ${redisTrouble ?? error.message}`)] };
   }
-  if (error instanceof CommandError) return { exitCode: error.exitCode, lines: [error.message] };
-  return { exitCode: exitCodes.internal, lines: [error instanceof Error ? error.message : String(error)] };
+  if (error instanceof CommandError) return { exitCode: error.exitCode, lines: [redactText(error.message)] };
+  return { exitCode: exitCodes.internal, lines: [redactText(error instanceof Error ? error.message : String(error))] };
 }
 
+/**
+ * Path and message apart: after `apiKey: ` any word would pass for a key, and what is hidden then is the name of the
+ * file that is missing.
+ */
 function toLine(fault: { path: string; message: string }): string {
-  return `${fault.path === '' ? 'job data' : fault.path}: ${fault.message}`;
+  return `${fault.path === '' ? 'job data' : redactText(fault.path)}: ${redactText(fault.message)}`;
 }

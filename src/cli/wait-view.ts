@@ -5,6 +5,7 @@ import { describeDuration } from '../core/describe.ts';
 import { printableLine } from '../core/printable.ts';
 import { redactText } from '../core/redact.ts';
 import type { SubmissionStatus } from '../queues/submission-reader.ts';
+import { describeEvent } from './event-card.ts';
 import { complain } from './report-error.ts';
 
 /** Shows how a submission gets on. */
@@ -16,9 +17,12 @@ export interface WaitView {
   stop(): void;
 }
 
-/** A spinner on a terminal, a JSON line per change elsewhere; the completion event comes last in both. */
-export async function openWaitView(submissionId: string, isTerminal: boolean): Promise<WaitView> {
-  return isTerminal ? openSpinner(submissionId) : jsonLines;
+/**
+ * A spinner on a terminal, and a short card at the end; elsewhere a JSON line per change, the completion event last.
+ * @param queue - the results queue that gets the event
+ */
+export async function openWaitView(submissionId: string, queue: string, isTerminal: boolean): Promise<WaitView> {
+  return isTerminal ? openSpinner(submissionId, queue) : jsonLines;
 }
 
 const jsonLines: WaitView = {
@@ -33,7 +37,7 @@ const jsonLines: WaitView = {
   stop: () => undefined,
 };
 
-function openSpinner(submissionId: string): WaitView {
+function openSpinner(submissionId: string, queue: string): WaitView {
   const startedAt = performance.now();
   let status: SubmissionStatus | undefined;
   let trouble: string | undefined;
@@ -72,7 +76,7 @@ function openSpinner(submissionId: string): WaitView {
       const line = `${submissionId}  ${outcome}${why}  ${styleText('dim', facts.join(' · '))}`;
       if (outcome === 'succeeded') spinner.succeed(line);
       else spinner.fail(line);
-      print(JSON.stringify(event, undefined, 2));
+      for (const row of describeEvent(event, queue)) print(row);
     },
     stop() {
       clearInterval(ticker);

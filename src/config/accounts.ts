@@ -5,6 +5,7 @@ import type { PollOptions } from '../core/poll-schedule.ts';
 import type { VendorAdapter } from '../ports/vendor-adapter.ts';
 import { toFaults } from '../queues/submit-job.ts';
 import { secretReference, type ConfigFile } from './config-file.ts';
+import type { Environment } from './environment.ts';
 
 export interface ConfiguredAccount {
   name: string;
@@ -15,11 +16,19 @@ export interface ConfiguredAccount {
   refresh: (() => Promise<unknown>) | undefined;
 }
 
-export type Environment = Readonly<Record<string, string | undefined>>;
+/** Fields of an account: those that the file gives, and those that come from variables where the file gives none. */
+interface GivenAccount {
+  inFile: Readonly<Record<string, unknown>>;
+  fromEnvironment: Readonly<Record<string, string>>;
+}
+
+/** The accounts of one vendor that environment and file name. Reads no secret. */
+export function nameAccounts(adapter: VendorAdapter, file: ConfigFile, env: Environment): readonly string[] {
+  return [...collectAccounts(adapter, file, env).keys()];
+}
 
 /**
- * Collects the accounts of one vendor from the environment (the account `default`) and the configuration file, which
- * wins where both name a field.
+ * Reads the accounts of one vendor, their secrets included.
  * @returns the accounts that can be used; none when the vendor has no credentials, which is no fault.
  */
 export function readAccounts(
@@ -28,65 +37,84 @@ export function readAccounts(
   env: Environment,
   faults: Fault[],
 ): ConfiguredAccount[] {
-  const given = new Map<string, Record<string, unknown>>(Object.entries(file.accounts[adapter.name] ?? {}));
-  const fromEnvironment = readEnvironment(adapter, env);
-  // A base URL alone makes no account: without credentials the vendor is not started.
-  const isNamed = adapter.credentials.some((field) => fromEnvironment[field] !== undefined);
-  const inFile = given.get('default');
-  if (inFile !== undefined || isNamed) given.set('default', { ...fromEnvironment, ...inFile });
-
-  const accounts: ConfiguredAccount[] = [];
-  for (const [name, fields] of given) {
-    const source = name === 'default' && inFile === undefined ? undefined : `accounts.${adapter.name}.${name}`;
-    const account = readAccount(adapter, name, fields, env, source, faults);
-    if (account !== undefined) accounts.push(account);
-  }
+  const own: Fault[] = [];
+  const accounts = [...collectAccounts(adapter, file, env)].flatMap(
+    ([name, given]) => readAccount(adapter, name, given, env, own) ?? [],
+  );
+  // A variable that several accounts share is wrong once.
+  faults.push(...new Map(own.map((fault) => [`${fault.path}: ${fault.message}`, fault])).values());
   return accounts;
+}
+
+/**
+ * The environment makes the account `default`, and its base URL is that of every account which names none: with a test
+ * system in the environment, no other account may talk to the real one.
+ */
+function collectAccounts(adapter: VendorAdapter, file: ConfigFile, env: Environment): Map<string, GivenAccount> {
+  const variables = readEnvironment(adapter, env);
+  const { default: added = {}, ...others } = file.accounts[adapter.name] ?? {};
+  // Limits or a base URL alone make no account: without credentials the vendor is not started.
+  const isNamed = adapter.credentials.some((field) => variables[field] !== undefined || added[field] !== undefined);
+  const inFile = Object.entries<Readonly<Record<string, unknown>>>(isNamed ? { default: added, ...others } : others);
+  const shared = baseUrlField(adapter);
+  return new Map(
+    inFile.map(([name, fields]) => {
+      const usable = Object.entries(variables).filter(
+        ([field]) => fields[field] === undefined && (name === 'default' || field === shared),
+      );
+      return [name, { inFile: fields, fromEnvironment: Object.fromEntries(usable) }];
+    }),
+  );
+}
+
+/** The field that `<VENDOR>_BASE_URL` fills. */
+function baseUrlField(adapter: VendorAdapter): string | undefined {
+  const variable = `${adapter.name.replaceAll('-', '_').toUpperCase()}_BASE_URL`;
+  return Object.entries(adapter.environment).find(([, name]) => name === variable)?.[0];
 }
 
 function readAccount(
   adapter: VendorAdapter,
   name: string,
-  fields: Record<string, unknown>,
+  { inFile, fromEnvironment }: GivenAccount,
   env: Environment,
-  source: string | undefined,
   faults: Fault[],
 ): ConfiguredAccount | undefined {
-  const { poll, ...own } = fields;
-  const resolved: Record<string, unknown> = {};
+  const { poll, ...own } = inFile as { poll?: ConfiguredAccount['poll'] } & Record<string, unknown>;
+  // A field that is missing everywhere is to be set where the rest of the account is.
+  const isInFile = name !== 'default' || Object.keys(inFile).length > 0;
+  const pathOf = (field: string): string =>
+    isInFile && fromEnvironment[field] === undefined
+      ? `accounts.${adapter.name}.${name}.${field}`
+      : (adapter.environment[field] ?? field);
+  const resolved: Record<string, unknown> = { ...fromEnvironment };
   const files: { field: string; path: string }[] = [];
   const before = faults.length;
   for (const [field, value] of Object.entries(own)) {
-    const path = source === undefined ? (adapter.environment[field] ?? field) : `${source}.${field}`;
+    const path = pathOf(field);
     const reference = secretReference.safeParse(value);
-    if (reference.success) {
-      if ('env' in reference.data) {
-        resolved[field] = env[reference.data.env];
-        if (resolved[field] === undefined || resolved[field] === '') {
-          faults.push({ path, message: `the environment variable ${reference.data.env} is not set` });
-        }
-      } else {
-        files.push({ field, path: reference.data.file });
-        try {
-          resolved[field] = readFileSync(reference.data.file, 'utf8').trim();
-        } catch (error) {
-          faults.push({
-            path,
-            message: `${reference.data.file} can not be read: ${(error as NodeJS.ErrnoException).code ?? 'error'}`,
-          });
-        }
+    if (!reference.success) {
+      if (adapter.secrets.includes(field)) {
+        faults.push({
+          path,
+          message: 'is a secret: name it by { "env": "…" } or { "file": "…" } instead of writing it down',
+        });
+      } else resolved[field] = value;
+    } else if ('env' in reference.data) {
+      resolved[field] = env[reference.data.env];
+      if (resolved[field] === undefined || resolved[field] === '') {
+        faults.push({ path, message: `the environment variable ${reference.data.env} is not set` });
       }
-    } else if (
-      source !== undefined &&
-      adapter.secrets.includes(field) &&
-      value !== env[adapter.environment[field] ?? '']
-    ) {
-      faults.push({
-        path,
-        message: 'is a secret: name it by { "env": "…" } or { "file": "…" } instead of writing it down',
-      });
     } else {
-      resolved[field] = value;
+      files.push({ field, path: reference.data.file });
+      try {
+        resolved[field] = readFileSync(reference.data.file, 'utf8').trim();
+      } catch (error) {
+        faults.push({
+          path,
+          message: `${reference.data.file} cannot be read: ${(error as NodeJS.ErrnoException).code ?? 'error'}`,
+        });
+      }
     }
   }
   if (faults.length > before) return undefined;
@@ -94,8 +122,7 @@ function readAccount(
   if (!parsed.success) {
     for (const fault of toFaults(parsed.error)) {
       const [field = ''] = fault.path.split('.');
-      const path = source === undefined ? (adapter.environment[field] ?? field) : `${source}.${fault.path}`;
-      faults.push({ path, message: fault.message });
+      faults.push({ path: `${pathOf(field)}${fault.path.slice(field.length)}`, message: fault.message });
     }
     return undefined;
   }
@@ -112,8 +139,8 @@ function readAccount(
   };
 }
 
-function readEnvironment(adapter: VendorAdapter, env: Environment): Record<string, unknown> {
-  const fields: Record<string, unknown> = {};
+function readEnvironment(adapter: VendorAdapter, env: Environment): Record<string, string> {
+  const fields: Record<string, string> = {};
   for (const [field, variable] of Object.entries(adapter.environment)) {
     const value = env[variable];
     if (value !== undefined && value !== '') fields[field] = value;

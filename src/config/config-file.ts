@@ -1,9 +1,11 @@
 import { readFileSync } from 'node:fs';
+import path from 'node:path';
 import * as z from 'zod';
 import type { Fault } from '../core/json.ts';
 import { findJsonFault } from './json-fault.ts';
 import { defaultReplyPatterns, replyPatternPattern } from '../queues/reply-queues.ts';
 import { pollOverrides, toFaults } from '../queues/submit-job.ts';
+import type { Environment } from './environment.ts';
 
 /** A secret by its name, never by its value: `{ "env": "VARIABLE" }` or `{ "file": "/run/secrets/key" }`. */
 export const secretReference = z.union([
@@ -108,24 +110,46 @@ export const configFile = z.strictObject({
       minAbsentLooks: z.number().int().min(1).max(50).default(4).describe('Look-ups that must have found it absent.'),
     })
     .prefault({}),
+  vendorModules: z
+    .array(z.string().min(1))
+    .default([])
+    .describe(
+      'Vendors of your own, which the command loads: TypeScript or JavaScript files, relative to this file, that export what `defineVendor` returns.',
+    ),
 });
 export type ConfigFile = z.output<typeof configFile>;
 
+/** Where the configuration is: the file that `JOBFERRY_CONFIG` names, or `jobferry.config.json` of the working folder. */
+export function locateConfiguration(env: Environment, cwd: string): { file: string; isNamed: boolean } {
+  const given = env['JOBFERRY_CONFIG'] === '' ? undefined : env['JOBFERRY_CONFIG'];
+  return { file: path.resolve(cwd, given ?? 'jobferry.config.json'), isNamed: given !== undefined };
+}
+
 /**
- * Reads the configuration file.
- * @param mustExist - true when the path was given, false for the default path.
+ * Reads the configuration, which may be left out where no file is named.
+ * @returns the configuration, its `vendorModules` as absolute paths
  */
-export function readConfigFile(path: string, mustExist: boolean, faults: Fault[]): ConfigFile {
+export function readConfiguration(env: Environment, cwd: string, faults: Fault[]): ConfigFile {
+  const { file, isNamed } = locateConfiguration(env, cwd);
+  const config = readConfigFile(file, isNamed, faults);
+  return {
+    ...config,
+    vendorModules: config.vendorModules.map((module) => path.resolve(path.dirname(file), module)),
+  };
+}
+
+/** @param mustExist - true when the path was given, false for the default path. */
+function readConfigFile(file: string, mustExist: boolean, faults: Fault[]): ConfigFile {
   const fallback = configFile.parse({});
   let text: string;
   try {
-    text = readFileSync(path, 'utf8');
+    text = readFileSync(file, 'utf8');
   } catch (error) {
     const isMissing = (error as NodeJS.ErrnoException).code === 'ENOENT';
     if (isMissing && !mustExist) return fallback;
     faults.push({
       path: 'JOBFERRY_CONFIG',
-      message: `${path} can not be read: ${(error as NodeJS.ErrnoException).code ?? 'error'}`,
+      message: `${file} cannot be read: ${(error as NodeJS.ErrnoException).code ?? 'error'}`,
     });
     return fallback;
   }
@@ -134,11 +158,11 @@ export function readConfigFile(path: string, mustExist: boolean, faults: Fault[]
     json = JSON.parse(text);
   } catch {
     const { line, column } = findJsonFault(text);
-    faults.push({ path, message: `is not valid JSON at line ${line}, column ${column}` });
+    faults.push({ path: file, message: `is not valid JSON at line ${line}, column ${column}` });
     return fallback;
   }
   const parsed = configFile.safeParse(json);
   if (parsed.success) return parsed.data;
-  faults.push(...toFaults(parsed.error).map((fault) => ({ path: `${path}: ${fault.path}`, message: fault.message })));
+  faults.push(...toFaults(parsed.error).map((fault) => ({ path: `${file}: ${fault.path}`, message: fault.message })));
   return fallback;
 }

@@ -1,7 +1,7 @@
 import path from 'node:path';
 import type { Fault } from '../core/json.ts';
 import type { VendorAdapter } from '../ports/vendor-adapter.ts';
-import type { Environment } from './accounts.ts';
+import type { Environment } from './environment.ts';
 import { secretReference, type ConfigFile } from './config-file.ts';
 
 /**

@@ -7,20 +7,21 @@ import type { VendorAdapter } from '../ports/vendor-adapter.ts';
 import { whyPrefixIsUnfit, type RedisTarget } from '../queues/connection.ts';
 import { defaultPrefix } from '../queues/names.ts';
 import { readRedisEnvironment, type RedisEnvironment } from '../queues/redis-environment.ts';
-import { readAccounts, type ConfiguredAccount, type Environment } from './accounts.ts';
-import { readConfigFile, type ConfigFile } from './config-file.ts';
+import { nameAccounts, readAccounts, type ConfiguredAccount } from './accounts.ts';
+import { locateConfiguration, readConfiguration, type ConfigFile } from './config-file.ts';
+import type { Environment } from './environment.ts';
 import { refuseFoundAddresses } from './found-file.ts';
 import { refusePlainHttp } from './plain-http.ts';
-import { readSecretVariable } from './secret-variable.ts';
 import { secretFilesOf, warnOfOpenFiles } from './secret-files.ts';
+import { readSecretVariable } from './secret-variable.ts';
 
-/** Everything that was read from outside, checked once, frozen. */
-export interface Config {
+/** What was read from outside without any secret of a vendor, checked once, frozen. */
+export interface Settings {
   /** Undefined when `REDIS_URL` is not set. */
   redis: RedisTarget | undefined;
   prefix: string;
-  /** Every known vendor, with the accounts that it has credentials for. */
-  vendors: readonly { adapter: VendorAdapter; accounts: readonly ConfiguredAccount[] }[];
+  /** By vendor: the accounts that environment and file name, whether their secrets can be read here or not. */
+  accountNames: ReadonlyMap<string, readonly string[]>;
   filesDir: string | undefined;
   artifactsDir: string;
   allowPrivateUrls: boolean;
@@ -40,6 +41,12 @@ export interface Config {
   configFile: string | undefined;
   /** What is no fault and should be said at start, one line each. */
   warnings: readonly string[];
+}
+
+/** Everything, with what is needed to ask the vendors. */
+export interface Config extends Settings {
+  /** Every known vendor, with the accounts that it has credentials for. */
+  vendors: readonly { adapter: VendorAdapter; accounts: readonly ConfiguredAccount[] }[];
   /** How long a step of a vendor module may go without visible activity, ms; not in the file, for tests. */
   stepLimitMs?: number;
   /** After how long a turn that is in no such step counts as hung, ms; for tests as well. */
@@ -65,10 +72,35 @@ const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']
  */
 export function loadConfig(env: Environment, adapters: readonly VendorAdapter[], cwd = process.cwd()): Config {
   const faults: Fault[] = [];
-  const filePath = path.resolve(cwd, env['JOBFERRY_CONFIG'] ?? 'jobferry.config.json');
-  const isNamed = env['JOBFERRY_CONFIG'] !== undefined;
-  const file = readConfigFile(filePath, isNamed, faults);
+  const file = readConfiguration(env, cwd, faults);
+  const settings = readSettings(file, env, adapters, cwd, faults);
+  const { file: filePath, isNamed } = locateConfiguration(env, cwd);
   if (!isNamed) faults.push(...refuseFoundAddresses(filePath, file.accounts, adapters, env));
+  const vendors = adapters.map((adapter) => ({ adapter, accounts: readAccounts(adapter, file, env, faults) }));
+  faults.push(...refusePlainHttp(vendors, settings.allowPrivateUrls));
+  if (faults.length > 0) throw new ConfigError(faults);
+  return Object.freeze({ ...settings, vendors });
+}
+
+/**
+ * Reads the same for a command that asks no vendor: whoever only looks at submissions needs none of the secrets.
+ * @throws ConfigError with every fault at once
+ */
+export function loadSettings(env: Environment, adapters: readonly VendorAdapter[], cwd = process.cwd()): Settings {
+  const faults: Fault[] = [];
+  const settings = readSettings(readConfiguration(env, cwd, faults), env, adapters, cwd, faults);
+  if (faults.length > 0) throw new ConfigError(faults);
+  return Object.freeze(settings);
+}
+
+function readSettings(
+  file: ConfigFile,
+  env: Environment,
+  adapters: readonly VendorAdapter[],
+  cwd: string,
+  faults: Fault[],
+): Settings {
+  const filePath = locateConfiguration(env, cwd).file;
   hideFields(file.redact.fields);
   const known = new Set(adapters.map((adapter) => adapter.name));
   for (const vendor of Object.keys(file.accounts)) {
@@ -76,10 +108,10 @@ export function loadConfig(env: Environment, adapters: readonly VendorAdapter[],
       faults.push({ path: `accounts.${vendor}`, message: `no such vendor; known: ${[...known].join(', ')}` });
   }
   const { target: redis, secretFiles } = readRedis(env, cwd, faults);
-  const config: Config = {
+  return {
     redis,
     prefix: readPrefix(env, redis, faults),
-    vendors: adapters.map((adapter) => ({ adapter, accounts: readAccounts(adapter, file, env, faults) })),
+    accountNames: new Map(adapters.map((adapter) => [adapter.name, nameAccounts(adapter, file, env)])),
     filesDir: readFolder(env, 'JOBFERRY_FILES_DIR', cwd, faults),
     artifactsDir: path.resolve(cwd, env['JOBFERRY_ARTIFACTS_DIR'] ?? path.join('.jobferry', 'artifacts')),
     allowPrivateUrls: readBoolean(env, 'JOBFERRY_ALLOW_PRIVATE_URLS', faults),
@@ -97,13 +129,10 @@ export function loadConfig(env: Environment, adapters: readonly VendorAdapter[],
     configFile: existsSync(filePath) ? filePath : undefined,
     warnings: warnOfOpenFiles([...secretFiles, ...secretFilesOf(file.accounts)]),
   };
-  faults.push(...refusePlainHttp(config.vendors, config.allowPrivateUrls));
-  if (faults.length > 0) throw new ConfigError(faults);
-  return Object.freeze(config);
 }
 
 /** @throws ConfigError when `REDIS_URL` is not set: a worker that guesses takes other people's jobs. */
-export function requireRedis(config: Config): RedisTarget {
+export function requireRedis(config: Settings): RedisTarget {
   if (config.redis !== undefined) return config.redis;
   throw new ConfigError([
     {

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import type { Fault } from '../core/json.ts';
-import type { Environment } from './accounts.ts';
+import type { Environment } from './environment.ts';
 
 /**
  * A secret of the environment: the variable itself, or the first line of the file that `<name>_FILE` names. A file shows in no

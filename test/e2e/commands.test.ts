@@ -26,6 +26,15 @@ describe('help and usage', () => {
     expect(ms).toBeLessThan(1_500);
   });
 
+  it('names the argument of submit and vendors as it is written', async () => {
+    const submit = await stage.run(['submit', '--help'], { env: {} });
+    expect(submit.stdout).toMatch(/^Usage: jobferry submit \[options\] <vendor>\.<operation>$/m);
+    expect(submit.stdout).toMatch(/^ {2}<vendor>\.<operation> /m);
+    const vendors = await stage.run(['vendors', '--help'], { env: {} });
+    expect(vendors.stdout).toMatch(/^Usage: jobferry vendors \[options\] \[<vendor>\.<operation>\]$/m);
+    expect(vendors.stdout).toMatch(/^ {2}<vendor>\.<operation> /m);
+  });
+
   it('prints the version', async () => {
     expect((await stage.run(['--version'])).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
   });
@@ -41,6 +50,8 @@ describe('help and usage', () => {
     [['status', 'nobody', 'x'], 'argument <vendor>: "nobody" is no vendor'],
     [['wrk'], "unknown command 'wrk'"],
     [['board', '--nope'], "unknown option '--nope'"],
+    [['submit', 'knowhere.parse', '--inptu', 'x'], "unknown option '--inptu' (Did you mean --input?)"],
+    [['submit'], "missing required argument '<vendor>.<operation>'"],
   ])('names the argument at fault: %j', async (args, line) => {
     const { code, stdout, stderr } = await stage.run(args);
     expect(stderr).toMatch(/^jobferry: [^\n]+\n$/);
@@ -89,7 +100,7 @@ describe('configuration faults', () => {
       'a file that is not there',
       ['worker'],
       { ...redis, KNOWHERE_API_KEY: 'sk_x', JOBFERRY_CONFIG: '/nowhere.json' },
-      ['JOBFERRY_CONFIG: /nowhere.json can not be read: ENOENT'],
+      ['JOBFERRY_CONFIG: /nowhere.json cannot be read: ENOENT'],
     ],
     ['dev as well', ['dev'], { JOBFERRY_PREFIX: 'a:b' }, ['JOBFERRY_PREFIX: ']],
   ])('%s: one line each, exit code 78', async (_name, args, env, lines) => {
@@ -247,14 +258,41 @@ describe('submit, status and cancel without a worker', () => {
   });
 
   it.each([
-    ['/no/such.json', '', '--input: /no/such.json can not be read: there is no such file'],
-    ['-', '{"a":', '--input: standard input is no JSON: '],
-    ['-', '', '--input: standard input is no JSON: '],
+    ['/no/such.json', '', '--input: /no/such.json cannot be read: there is no such file'],
+    ['-', '{"a":', '--input: standard input is not valid JSON: '],
+    ['-', '', '--input: standard input is not valid JSON: '],
   ])('says why %s %j is no input', async (source, text, line) => {
     const { code, stderr } = await stage.run(['submit', 'knowhere.parse', '--input', source], { input: text });
     expect(code).toBe(65);
     expect(stderr.startsWith(`jobferry: ${line}`)).toBe(true);
     expect(stderr.trimEnd().split('\n')).toHaveLength(1);
+  });
+
+  it('needs no secret of a vendor to submit and to look; a worker does, and names what is missing', async () => {
+    const file = path.join(stage.folder, 'config.json');
+    const missing = path.join(stage.folder, 'knowhere-eu');
+    const accounts = {
+      knowhere: { eu: { apiKey: { file: missing } }, bulk: { apiKey: { env: 'KNOWHERE_BULK_KEY' } } },
+    };
+    await writeFile(file, JSON.stringify({ accounts }));
+    const env = { ...stage.env, JOBFERRY_CONFIG: file };
+    const args = ['submit', 'knowhere.parse', '--input', '-', '--id', 'eu-1', '--account'];
+    expect((await stage.run([...args, 'eu'], { env, input })).code).toBe(0);
+    expect((await stage.run(['status', 'knowhere', 'eu-1'], { env })).code).toBe(0);
+    const board = stage.cli(['board'], { ...env, PORT: '0' });
+    await board.says(/board on/);
+
+    const unknown = await stage.run([...args, 'nope'], { env, input });
+    expect([unknown.code, unknown.stderr]).toEqual([
+      64,
+      'jobferry: --account: knowhere has no account "nope"; configured: eu, bulk\n',
+    ]);
+    const worker = await stage.run(['worker'], { env });
+    expect(worker.code).toBe(78);
+    expect(worker.stderr.trimEnd().split('\n')).toEqual([
+      `jobferry: accounts.knowhere.eu.apiKey: ${missing} cannot be read: ENOENT`,
+      'jobferry: accounts.knowhere.bulk.apiKey: the environment variable KNOWHERE_BULK_KEY is not set',
+    ]);
   });
 
   it('gives up within seconds when Redis is away', async () => {

@@ -80,13 +80,13 @@ describe('jobferry worker --vendor-module', () => {
 
   it.each([
     ['is missing', 'missing.ts', undefined, 'there is no such file'],
-    ['throws', 'throws.ts', "throw new Error('no\\nway');", 'can not be loaded: no'],
-    ['is no code', 'broken.ts', 'const = ;', 'can not be loaded: '],
+    ['throws', 'throws.ts', "throw new Error('no\\nway');", 'cannot be loaded: no'],
+    ['is no code', 'broken.ts', 'const = ;', 'cannot be loaded: '],
     [
       'imports what is not there',
       'lonely.ts',
       "import 'no-such-package';",
-      "can not be loaded: Cannot find module 'no-such-package'",
+      "cannot be loaded: Cannot find module 'no-such-package'",
     ],
     [
       'exports no vendor',

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { loadConfig, requireRedis } from '../../src/config/load-config.ts';
+import { loadConfig, loadSettings, requireRedis } from '../../src/config/load-config.ts';
 import { ConfigError } from '../../src/core/errors.ts';
 import { parseRedisUrl } from '../../src/queues/connection.ts';
 import { knowhere } from '../../src/vendors/knowhere/adapter.ts';
@@ -98,6 +98,58 @@ describe('configuration', () => {
     expect(faults.join('\n')).toMatch(/accounts\.knowhere\.eu\.apiKey.*secret/);
     expect(faults.join('\n')).toContain('NOPE is not set');
     expect(faults.join('\n')).toContain('accounts.nobody');
+  });
+
+  it('gives the base URL of the environment to every account that names none', () => {
+    write({
+      accounts: {
+        knowhere: { bulk: { apiKey: { env: 'BULK' } }, eu: { apiKey: { env: 'BULK' }, baseUrl: 'https://eu.example' } },
+      },
+    });
+    const env = { KNOWHERE_API_KEY: 'sk_1', BULK: 'sk_2' };
+    const addresses = (more: Record<string, string>): Record<string, string> =>
+      Object.fromEntries(
+        load({ ...env, ...more }).vendors[0]!.accounts.map(({ name, account }) => [
+          name,
+          knowhere.http.baseUrl(account as never),
+        ]),
+      );
+    const real = 'https://api.knowhereto.ai';
+    expect(addresses({})).toEqual({ default: real, bulk: real, eu: 'https://eu.example' });
+    const staging = 'https://staging.example';
+    expect(addresses({ KNOWHERE_BASE_URL: staging })).toEqual({
+      default: staging,
+      bulk: staging,
+      eu: 'https://eu.example',
+    });
+    // Wrong for three accounts, it is one fault, and that of the variable.
+    expect(faultsOf({ ...env, KNOWHERE_BASE_URL: 'ftp://x' })).toEqual([expect.stringMatching(/^KNOWHERE_BASE_URL: /)]);
+  });
+
+  it('gives the key of the environment to the account `default` alone, and what the file adds to it', () => {
+    write({ accounts: { knowhere: { default: { poll: { maxDelayMs: 5_000 } }, eu: {} } } });
+    expect(faultsOf({ KNOWHERE_API_KEY: 'sk_1' })).toEqual([
+      expect.stringMatching(/^accounts\.knowhere\.eu\.apiKey: /),
+    ]);
+    write({ accounts: { knowhere: { default: { poll: { maxDelayMs: 5_000 } } } } });
+    expect(load({ KNOWHERE_API_KEY: 'sk_1' }).vendors[0]!.accounts).toMatchObject([
+      { name: 'default', account: { apiKey: 'sk_1' }, poll: { maxDelayMs: 5_000 } },
+    ]);
+    // Without a key anywhere the vendor is not started, which is no fault.
+    expect(load({}).vendors[0]!.accounts).toEqual([]);
+  });
+
+  it('needs no secret to look, and names the accounts', () => {
+    write({ accounts: { knowhere: { eu: { apiKey: { file: '/nowhere/key' } }, us: { apiKey: { env: 'NOPE' } } } } });
+    const settings = loadSettings({ KNOWHERE_API_KEY: 'sk_1', PORT: '1234' }, [knowhere], folder);
+    expect(settings).toMatchObject({ port: 1_234, prefix: 'bull' });
+    expect(settings.accountNames.get('knowhere')).toEqual(['default', 'eu', 'us']);
+    expect(JSON.stringify(settings)).not.toContain('sk_1');
+    expect(faultsOf({})).toEqual([
+      'accounts.knowhere.eu.apiKey: /nowhere/key cannot be read: ENOENT',
+      'accounts.knowhere.us.apiKey: the environment variable NOPE is not set',
+    ]);
+    expect(() => loadSettings({ PORT: 'x' }, [knowhere], folder)).toThrow(ConfigError);
   });
 
   it('refuses a file that was named and is not there', () => {

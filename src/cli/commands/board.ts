@@ -1,5 +1,5 @@
 import { startBoard } from '../../board/index.ts';
-import { loadConfig, requireRedis } from '../../config/load-config.ts';
+import { loadSettings, requireRedis } from '../../config/load-config.ts';
 import { AccountBoard } from '../../queues/account-board.ts';
 import { openConnection } from '../../queues/connection.ts';
 import { adapters } from '../vendor-modules.ts';
@@ -12,7 +12,7 @@ import { surviveRejections, untilSignal } from '../shutdown.ts';
 
 /** Serves the board until a signal; it starts without Redis, and says on its pages that Redis is away. */
 export async function board(): Promise<number> {
-  const config = loadConfig(process.env, adapters);
+  const config = loadSettings(process.env, adapters);
   const target = requireRedis(config);
   const logger = createLogger(config.logLevel);
   surviveRejections(logger);

@@ -1,4 +1,4 @@
-import { loadConfig } from '../../config/load-config.ts';
+import { loadSettings } from '../../config/load-config.ts';
 import { adapters } from '../vendor-modules.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { openProducer } from '../open-producer.ts';
@@ -7,7 +7,7 @@ import { complain } from '../report-error.ts';
 
 export async function cancel(vendor: string, submissionId: string): Promise<number> {
   findVendor(vendor);
-  const producer = openProducer(loadConfig(process.env, adapters));
+  const producer = openProducer(loadSettings(process.env, adapters));
   try {
     const result = await producer.cancel(vendor, submissionId);
     switch (result) {

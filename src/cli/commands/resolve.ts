@@ -1,4 +1,4 @@
-import { loadConfig } from '../../config/load-config.ts';
+import { loadSettings } from '../../config/load-config.ts';
 import type { Resolution } from '../../core/submission.ts';
 import { adapters } from '../vendor-modules.ts';
 import { CommandError, exitCodes } from '../exit-codes.ts';
@@ -16,7 +16,7 @@ export interface ResolveFlags {
 export async function resolve(vendor: string, submissionId: string, flags: ResolveFlags): Promise<number> {
   findVendor(vendor);
   const resolution = readResolution(flags);
-  const producer = openProducer(loadConfig(process.env, adapters));
+  const producer = openProducer(loadSettings(process.env, adapters));
   try {
     switch (await producer.resolve(vendor, submissionId, resolution)) {
       case 'resolved':

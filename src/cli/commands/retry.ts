@@ -1,4 +1,4 @@
-import { loadConfig } from '../../config/load-config.ts';
+import { loadSettings } from '../../config/load-config.ts';
 import { adapters } from '../vendor-modules.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { openProducer } from '../open-producer.ts';
@@ -8,7 +8,7 @@ import { complain } from '../report-error.ts';
 /** Starts a settled submission anew, as a submission of its own. */
 export async function retry(vendor: string, submissionId: string, flags: { force?: boolean }): Promise<number> {
   findVendor(vendor);
-  const producer = openProducer(loadConfig(process.env, adapters));
+  const producer = openProducer(loadSettings(process.env, adapters));
   try {
     const result = await producer.retry(vendor, submissionId, flags);
     switch (result.kind) {

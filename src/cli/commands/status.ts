@@ -1,5 +1,5 @@
 import { styleText } from 'node:util';
-import { loadConfig } from '../../config/load-config.ts';
+import { loadSettings } from '../../config/load-config.ts';
 import { describeDuration } from '../../core/describe.ts';
 import { printableLine } from '../../core/printable.ts';
 import { redactText } from '../../core/redact.ts';
@@ -12,7 +12,7 @@ import { complain } from '../report-error.ts';
 
 export async function status(vendor: string, submissionId: string, flags: { json?: boolean }): Promise<number> {
   findVendor(vendor);
-  const producer = openProducer(loadConfig(process.env, adapters));
+  const producer = openProducer(loadSettings(process.env, adapters));
   try {
     const found = await producer.status(vendor, submissionId);
     if (found === undefined) {

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { text } from 'node:stream/consumers';
-import { loadConfig, requireRedis, type Config } from '../../config/load-config.ts';
+import { loadSettings, requireRedis, type Settings } from '../../config/load-config.ts';
 import type { JsonObject } from '../../core/json.ts';
 import { defaultResultQueue } from '../../queues/names.ts';
 import { adapters } from '../vendor-modules.ts';
@@ -25,8 +25,9 @@ export interface SubmitFlags {
 /** Enqueues one submission and, when asked to, follows it to its end. */
 export async function submit(name: string, flags: SubmitFlags): Promise<number> {
   const { adapter, operationName } = findOperation(name);
-  const config = loadConfig(process.env, adapters);
+  const config = loadSettings(process.env, adapters);
   requireRedis(config);
+  requireAccount(config, adapter.name, flags.account);
   const input = await readInput(flags.input);
   const producer = openProducer(config);
   try {
@@ -49,6 +50,17 @@ export async function submit(name: string, flags: SubmitFlags): Promise<number> 
   }
 }
 
+/**
+ * Refuses an account that the configuration does not name: a worker would reject its submissions. `default` may come
+ * from the environment of a worker, and where no account is named at all the workers alone know.
+ */
+function requireAccount(config: Settings, vendor: string, account: string | undefined): void {
+  const known = config.accountNames.get(vendor) ?? [];
+  if (account === undefined || account === 'default' || known.length === 0 || known.includes(account)) return;
+  const message = `--account: ${vendor} has no account ${JSON.stringify(account)}; configured: ${known.join(', ')}`;
+  throw new CommandError(exitCodes.usage, message);
+}
+
 async function readInput(source: string): Promise<unknown> {
   let json: string;
   try {
@@ -56,20 +68,20 @@ async function readInput(source: string): Promise<unknown> {
   } catch (error) {
     const reasons: Record<string, string> = { ENOENT: 'there is no such file', EISDIR: 'it is a folder' };
     const { code = 'error' } = error as NodeJS.ErrnoException;
-    throw new CommandError(exitCodes.badInput, `--input: ${source} can not be read: ${reasons[code] ?? code}`);
+    throw new CommandError(exitCodes.badInput, `--input: ${source} cannot be read: ${reasons[code] ?? code}`);
   }
   try {
     return JSON.parse(json.replace(/^\uFEFF/, '')) as unknown;
   } catch (error) {
     const place = source === '-' ? 'standard input' : source;
-    throw new CommandError(exitCodes.badInput, `--input: ${place} is no JSON: ${(error as Error).message}`);
+    throw new CommandError(exitCodes.badInput, `--input: ${place} is not valid JSON: ${(error as Error).message}`);
   }
 }
 
 type ReadStatus = Parameters<typeof followSubmission>[0]['status'];
 
 async function wait(
-  config: Config,
+  config: Settings,
   vendor: string,
   submissionId: string,
   flags: SubmitFlags,
@@ -83,8 +95,9 @@ async function wait(
   };
   process.on('SIGINT', onSignal);
   process.on('SIGTERM', onSignal);
-  const events = new EventReader(requireRedis(config), config.prefix, flags.replyTo ?? defaultResultQueue);
-  const view = await openWaitView(submissionId, flags.json !== true && process.stdout.isTTY);
+  const queue = flags.replyTo ?? defaultResultQueue;
+  const events = new EventReader(requireRedis(config), config.prefix, queue);
+  const view = await openWaitView(submissionId, queue, flags.json !== true && process.stdout.isTTY);
   try {
     const event = await followSubmission({
       vendor,
