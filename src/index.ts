@@ -65,7 +65,9 @@ function producer(): Producer<Catalogue> {
 /**
  * Enqueues one submission, typed by vendor and operation. Uses `REDIS_URL`; `createProducer` takes anything else.
  * @example await submit('knowhere', 'parse', { id: 'invoice-2291', input: { sourceType: 'url', sourceUrl } })
+ * @returns `created: false` where its id was submitted before, with the same input
  * @throws InvalidSubmissionError with every fault and its path; nothing was enqueued
+ * @throws IdTakenError where its id was submitted before with other input; nothing was enqueued
  * @throws RedisUnavailableError after at most 2 s
  */
 export async function submit<Vendor extends VendorName, Name extends OperationName<Catalogue[Vendor]>>(

@@ -1,4 +1,4 @@
-import { ConfigError, InvalidSubmissionError, RedisUnavailableError } from '../core/errors.ts';
+import { ConfigError, IdTakenError, InvalidSubmissionError, RedisUnavailableError } from '../core/errors.ts';
 import { redactText } from '../core/redact.ts';
 import { CommandError, exitCodes } from './exit-codes.ts';
 
@@ -38,6 +38,7 @@ function describeError(error: unknown): { exitCode: number; lines: string[] } {
   if (error instanceof RedisUnavailableError) {
     return { exitCode: exitCodes.unavailable, lines: [redactText(`REDIS_URL: ${redisTrouble ?? error.message}`)] };
   }
+  if (error instanceof IdTakenError) return { exitCode: exitCodes.notSucceeded, lines: [redactText(error.message)] };
   if (error instanceof CommandError) return { exitCode: error.exitCode, lines: [redactText(error.message)] };
   return { exitCode: exitCodes.internal, lines: [redactText(error instanceof Error ? error.message : String(error))] };
 }

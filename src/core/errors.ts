@@ -37,6 +37,8 @@ export const errorCodes = {
   internal_error: 'The engine failed; the message says how.',
   config_invalid: 'The configuration is wrong; one line per fault.',
   redis_unavailable: 'Redis did not answer in time; nothing was enqueued, or that is not known.',
+  id_taken:
+    'A submission of this id was enqueued before with other input; that one goes on, and nothing else was enqueued.',
   job_id_refused: 'BullMQ would lose or be damaged by this job id.',
 } as const;
 export type ErrorCode = keyof typeof errorCodes;
@@ -229,6 +231,29 @@ export class ConfigError extends JobferryError {
   constructor(faults: readonly Fault[]) {
     super('config_invalid', faults.map((fault) => `${fault.path}: ${fault.message}`).join('\n'));
     this.faults = faults;
+  }
+}
+
+/** One id, and what its submission was given otherwise before, such as `input.sourceUrl`. */
+export interface TakenId {
+  submissionId: string;
+  differs: readonly string[];
+}
+
+/** An id was used before for something else. The first submission goes on as it is. */
+export class IdTakenError extends JobferryError {
+  override readonly name = 'IdTakenError';
+  readonly taken: readonly TakenId[];
+
+  constructor(taken: readonly TakenId[]) {
+    const shown = taken.slice(0, 3).map(({ submissionId, differs }) => {
+      return `${submissionId} was submitted before with another ${differs.join(', ')}`;
+    });
+    const more = taken.length > shown.length ? `; and ${taken.length - shown.length} more` : '';
+    super('id_taken', `${shown.join('; ')}${more}: give what is new an id of its own`, {
+      details: { taken: taken.slice(0, 100).map((one) => ({ ...one, differs: [...one.differs] })) },
+    });
+    this.taken = taken;
   }
 }
 

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Queue } from 'bullmq';
-import type * as z from 'zod';
-import { InvalidSubmissionError, RedisUnavailableError } from '../core/errors.ts';
+import * as z from 'zod';
+import { IdTakenError, InvalidSubmissionError, RedisUnavailableError, type TakenId } from '../core/errors.ts';
 import type { Fault, JsonObject } from '../core/json.ts';
 import type { PollOptions } from '../core/poll-schedule.ts';
 import { readRun } from '../core/run-id.ts';
@@ -27,13 +27,15 @@ import {
   type SubmissionStatus,
 } from '../queues/submission-reader.ts';
 import { parseSubmitJob, toFaults } from '../queues/submit-job.ts';
+import { compareRequests, toJson, type ComparedRequest } from './compare-requests.ts';
 
 /** What a caller submits. */
 export interface SubmitRequest<Input> {
   /** What the operation takes. */
   input: Input;
   /**
-   * Your idempotency key, and the submission's id: submitting it again while the first is kept does nothing.
+   * Your idempotency key, and the submission's id: submitting it again while the first is kept does nothing, and is
+   * refused where operation, input, account or `replyTo` are others.
    * Left out, a unique one is made.
    */
   id?: string;
@@ -49,6 +51,18 @@ export interface SubmitRequest<Input> {
 
 export interface Submitted {
   submissionId: string;
+  /** False where this id was submitted before, and is kept: nothing was enqueued, and the first goes on. */
+  created: boolean;
+  /** With `created: false`: what the first was given otherwise and keeps, such as `metadata` and `poll`. */
+  ignored?: readonly string[];
+}
+
+/** A submission that was checked and may be enqueued. */
+interface CheckedJob {
+  jobId: string;
+  /** True where the caller chose the id, so that it may be one that is known. */
+  isChosen: boolean;
+  data: object;
 }
 
 export type Vendors = Readonly<Record<string, VendorAdapter>>;
@@ -111,7 +125,9 @@ export class Producer<V extends Vendors> {
 
   /**
    * Enqueues one submission.
+   * @returns `created: false` where its id was submitted before, with the same input
    * @throws InvalidSubmissionError with every fault and its path; nothing was enqueued
+   * @throws IdTakenError where its id was submitted before with other input; nothing was enqueued
    * @throws RedisUnavailableError after at most 2 s; give an `id` to make another try safe
    */
   async submit<Vendor extends Extract<keyof V, string>, Operation extends OperationName<V[Vendor]>>(
@@ -122,13 +138,16 @@ export class Producer<V extends Vendors> {
     const faults: Fault[] = [];
     const job = this.#check(vendor, operation, request, '', faults);
     if (job === undefined) throw new InvalidSubmissionError(faults);
-    await bounded(this.#queue(vendor).add(operation, job.data, { jobId: job.jobId }));
-    return { submissionId: job.jobId };
+    const found = await bounded(this.#enqueue(vendor, operation, [job]));
+    const [submitted] = refuseTaken(found);
+    return submitted ?? { submissionId: job.jobId, created: true };
   }
 
   /**
    * Enqueues many submissions of one operation, in pipelined chunks. All are checked before the first is sent.
    * @throws InvalidSubmissionError with paths such as `[17].input.sourceUrl`; nothing was enqueued
+   * @throws IdTakenError naming every id that was submitted before with other input, also earlier in this list. Nothing
+   * was enqueued, but where another caller took the id at the same moment: then all others are.
    * @throws BulkSubmitError telling which were enqueued
    */
   async submitMany<Vendor extends Extract<keyof V, string>, Operation extends OperationName<V[Vendor]>>(
@@ -141,19 +160,23 @@ export class Producer<V extends Vendors> {
       (request, index) => this.#check(vendor, operation, request, `[${index}]`, faults) ?? [],
     );
     if (faults.length > 0) throw new InvalidSubmissionError(faults.slice(0, 100));
-    const all = jobs.map((job) => ({ submissionId: job.jobId }));
-    for (let from = 0; from < jobs.length; from += chunkSize) {
-      const chunk = jobs.slice(from, from + chunkSize);
+    refuseTaken(this.#compareWithin(vendor, operation, jobs));
+    const chunks = Array.from({ length: Math.ceil(jobs.length / chunkSize) }, (_, index) =>
+      jobs.slice(index * chunkSize, (index + 1) * chunkSize),
+    );
+    const known: Found[] = [];
+    for (const chunk of chunks) known.push(...(await bounded(this.#findKnown(vendor, operation, chunk))).values());
+    refuseTaken(known);
+    const all: Found[] = [];
+    for (const chunk of chunks) {
       try {
-        await bounded(
-          this.#queue(vendor).addBulk(chunk.map(({ jobId, data }) => ({ name: operation, data, opts: { jobId } }))),
-        );
+        all.push(...(await bounded(this.#enqueue(vendor, operation, chunk))));
       } catch (error) {
         const ids = jobs.map((job) => job.jobId);
-        throw new BulkSubmitError(all.slice(0, from), ids, error);
+        throw new BulkSubmitError(withoutTaken(all), ids, error);
       }
     }
-    return all;
+    return refuseTaken(all);
   }
 
   /**
@@ -203,7 +226,7 @@ export class Producer<V extends Vendors> {
     request: SubmitRequest<unknown>,
     at: string,
     faults: Fault[],
-  ): { jobId: string; data: object } | undefined {
+  ): CheckedJob | undefined {
     const before = faults.length;
     const prefixed = (path: string): string => (at === '' ? path : path === '' ? at : `${at}.${path}`);
     const adapter = Object.hasOwn(this.#vendors, vendor) ? this.#vendors[vendor] : undefined;
@@ -237,7 +260,74 @@ export class Producer<V extends Vendors> {
     const input = operation.input.safeParse(given.input);
     if (!input.success) faults.push(...toFaults(input.error, prefixed('input')));
     if (faults.length > before) return undefined;
-    return { jobId: id ?? `s-${randomUUID()}`, data };
+    return { jobId: id ?? `s-${randomUUID()}`, isChosen: id !== undefined, data };
+  }
+
+  /**
+   * Enqueues what is not known yet, and says of each what came of it. Looks before and after: of callers that use one id
+   * at the same moment, BullMQ takes the first, and all are told the same.
+   */
+  async #enqueue(vendor: string, operation: string, jobs: readonly CheckedJob[]): Promise<Found[]> {
+    const known = await this.#findKnown(vendor, operation, jobs);
+    const unknown = jobs.filter(({ jobId }) => !known.has(jobId));
+    const addedBy = randomUUID();
+    // An option that is ours: BullMQ keeps it with the job, so that the one that was taken can be told from others.
+    const added = unknown.map(({ jobId, data }) => ({ name: operation, data, opts: { jobId, addedBy } }));
+    const [only] = added;
+    if (only !== undefined && added.length === 1) await this.#queue(vendor).add(only.name, only.data, only.opts);
+    else if (added.length > 1) await this.#queue(vendor).addBulk(added);
+    const taken = await this.#findKnown(vendor, operation, unknown, addedBy);
+    const seen = new Set<string>();
+    return jobs.map(({ jobId }) => {
+      const found = known.get(jobId) ?? taken.get(jobId) ?? { submissionId: jobId, created: true };
+      // Twice in one list: the second adds nothing.
+      const isRepeated = seen.has(jobId) && 'created' in found && found.created;
+      seen.add(jobId);
+      return isRepeated ? { ...found, created: false } : found;
+    });
+  }
+
+  /** @param addedBy - which call of ours may have added them just now. @returns those that are there, by id */
+  async #findKnown(
+    vendor: string,
+    operation: string,
+    jobs: readonly CheckedJob[],
+    addedBy?: string,
+  ): Promise<Map<string, Found>> {
+    const chosen = jobs.filter(({ isChosen }) => isChosen);
+    if (chosen.length === 0) return new Map();
+    const requests = await this.#reader.requests(
+      vendor,
+      chosen.map(({ jobId }) => jobId),
+    );
+    return new Map(
+      chosen.flatMap(({ jobId, data }, index): [string, Found][] => {
+        const { poll, submit } = requests[index] ?? {};
+        const before = poll ?? submit;
+        if (before === undefined) return [];
+        const found = this.#compare(vendor, jobId, before, { operation, data });
+        const isOurs = addedBy !== undefined && (submit === undefined || submit.addedBy === addedBy);
+        return [[jobId, isOurs && 'created' in found ? { submissionId: jobId, created: true } : found]];
+      }),
+    );
+  }
+
+  #compareWithin(vendor: string, operation: string, jobs: readonly CheckedJob[]): Found[] {
+    const firsts = new Map<string, CheckedJob>();
+    return jobs.flatMap((job) => {
+      const first = firsts.get(job.jobId);
+      if (first === undefined) firsts.set(job.jobId, job);
+      const [before, now] = [first, job].map((one) => ({ operation, data: toJson(one?.data) }));
+      if (first === undefined || before === undefined || now === undefined) return [];
+      return [this.#compare(vendor, job.jobId, before, now)];
+    });
+  }
+
+  #compare(vendor: string, submissionId: string, before: ComparedRequest, now: ComparedRequest): Found {
+    const schema = this.#vendors[vendor]?.operations[now.operation]?.input ?? z.unknown();
+    const { differs, ignored } = compareRequests(before, { ...now, data: toJson(now.data) }, schema);
+    if (differs.length > 0) return { submissionId, differs };
+    return { submissionId, created: false, ...(ignored.length === 0 ? {} : { ignored }) };
   }
 
   #queue(vendor: string): Queue {
@@ -249,6 +339,20 @@ export class Producer<V extends Vendors> {
     }
     return queue;
   }
+}
+
+/** What came of one submission: enqueued, known as it is, or known as another one. */
+type Found = Submitted | TakenId;
+
+/** @throws IdTakenError when one of them is taken */
+function refuseTaken(found: readonly Found[]): Submitted[] {
+  const taken = found.filter((one) => 'differs' in one);
+  if (taken.length > 0) throw new IdTakenError(taken);
+  return withoutTaken(found);
+}
+
+function withoutTaken(found: readonly Found[]): Submitted[] {
+  return found.flatMap((one) => ('differs' in one ? [] : [one]));
 }
 
 /**

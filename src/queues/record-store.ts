@@ -1,7 +1,7 @@
 import { nameIntent, progressOf, writeRecord } from '../core/record.ts';
 import type { Intent, Resolution, SubmissionState } from '../core/submission.ts';
 import type { RedisConnection } from './connection.ts';
-import { hashFields, recordOf, type JobHash } from './job-hash.ts';
+import { hashFields, parseJson, recordOf, type JobHash } from './job-hash.ts';
 import { earlierUse, openKey, type OpenNote } from './open-submissions.ts';
 import { maxJobDataBytes } from './submit-job.ts';
 
@@ -35,6 +35,23 @@ export interface Unless {
   handedOver: JobAddress;
   /** That somebody asked for a cancel: for the write before a vendor is called. */
   canceled?: true;
+}
+
+/** What a job was added with. */
+export interface StoredRequest {
+  operation: string;
+  /** The job's data; undefined where it is not valid JSON. */
+  data: unknown;
+  /** Which call of a producer added it; undefined where another client did. */
+  addedBy: unknown;
+}
+
+const requestFields = ['name', 'data', hashFields.request, 'opts'] as const;
+
+function readRequest([name, data, request, opts]: readonly (string | null)[]): StoredRequest | undefined {
+  if (typeof name !== 'string') return undefined;
+  const options = parseJson(opts ?? undefined) as { addedBy?: unknown } | null | undefined;
+  return { operation: name, data: parseJson(request ?? data ?? undefined), addedBy: options?.addedBy };
 }
 
 /**
@@ -233,6 +250,18 @@ export class RecordStore {
   async readHash(address: JobAddress): Promise<JobHash | undefined> {
     const hash = await this.#redis.hgetall(this.#jobKey(address));
     return Object.keys(hash).length === 0 ? undefined : hash;
+  }
+
+  /** What jobs were added with, in one round trip; undefined for each that is not there. */
+  async readRequests(addresses: readonly JobAddress[]): Promise<(StoredRequest | undefined)[]> {
+    const pipeline = this.#redis.pipeline();
+    for (const address of addresses) pipeline.hmget(this.#jobKey(address), ...requestFields);
+    const replies = (await pipeline.exec()) ?? [];
+    return addresses.map((_address, index) => {
+      const [error, values] = replies[index] ?? [new Error('Redis gave no answer')];
+      if (error !== null) throw error;
+      return readRequest(values as (string | null)[]);
+    });
   }
 
   /** Notes that a submit job fails because its submission did not succeed: it must not be taken up again. */

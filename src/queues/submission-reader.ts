@@ -9,7 +9,7 @@ import { cancelOf, dueAtOf, parseJson, recordOf, requestTextOf, type JobHash } f
 import { placesOf, submissionIdOf } from './job-ids.ts';
 import { stageQueue, type Stage } from './names.ts';
 import { openQueueForReading } from './open-queue.ts';
-import { RecordStore } from './record-store.ts';
+import { RecordStore, type StoredRequest } from './record-store.ts';
 
 /** How a submission stands, as `jobferry status` and the library tell it. Times are ISO 8601, UTC. */
 export interface SubmissionStatus {
@@ -50,6 +50,11 @@ export type RetryResult =
   | { kind: 'retried'; submissionId: string }
   | { kind: 'succeeded' }
   | { kind: 'unknown' };
+
+export interface EnqueuedRequest {
+  poll: StoredRequest | undefined;
+  submit: StoredRequest | undefined;
+}
 
 export type CancelResult = 'requested' | 'already-over' | 'unknown';
 
@@ -153,6 +158,18 @@ export class SubmissionReader {
     const data = parseJson(requestTextOf(hash));
     await writer(stageQueue(vendor, 'submit')).add(hash['name'] ?? '', data, { jobId: anew });
     return { kind: 'started', submissionId: anew };
+  }
+
+  /**
+   * What submissions were enqueued with, in the order of `submissionIds`: in their poll job, once they have one, and in
+   * their submit job, while it is there.
+   */
+  async requests(vendor: string, submissionIds: readonly string[]): Promise<EnqueuedRequest[]> {
+    const addresses = submissionIds.flatMap((id) =>
+      placesOf(vendor, id).map(({ stage, jobId }) => ({ queue: stageQueue(vendor, stage), jobId })),
+    );
+    const found = await this.#store.readRequests(addresses);
+    return submissionIds.map((_id, index) => ({ poll: found[2 * index], submit: found[2 * index + 1] }));
   }
 
   /** Where a submission is at the moment, with its record if a worker has taken it. */

@@ -225,7 +225,7 @@ describe('submit, status and cancel without a worker', () => {
     const more = ['--metadata', '{"n":1}', '--poll', '{"deadlineMs":60000}', '--reply-to', 'results-mine', '--json'];
     const { code, stdout } = await stage.run([...args, ...more]);
     expect(code).toBe(0);
-    expect(JSON.parse(stdout)).toEqual({ submissionId: 'a-1' });
+    expect(JSON.parse(stdout)).toEqual({ submissionId: 'a-1', created: true });
     const job = await stage.queue('knowhere.submit').getJob('a-1');
     expect(job?.name).toBe('parse');
     expect(job?.data).toEqual({
@@ -235,6 +235,26 @@ describe('submit, status and cancel without a worker', () => {
       poll: { deadlineMs: 60_000 },
       replyTo: 'results-mine',
     });
+  });
+
+  it('says that an id was submitted before, and refuses it for other input', async () => {
+    const args = ['submit', 'knowhere.parse', '--input', '-', '--id', 'twice', '--json'];
+    await stage.queue('knowhere.submit').add('parse', { input: JSON.parse(input) }, { jobId: 'twice' });
+    const again = await stage.run([...args, '--metadata', '{"n":1}'], { input });
+    expect([again.code, JSON.parse(again.stdout)]).toEqual([
+      0,
+      { submissionId: 'twice', created: false, ignored: ['metadata'] },
+    ]);
+    expect(again.stderr).toBe(
+      'jobferry: twice was submitted before: nothing was enqueued; the first metadata of it stays\n',
+    );
+    const other = JSON.stringify({ sourceType: 'url', sourceUrl: 'https://example.com/b.pdf' });
+    const { code, stdout, stderr } = await stage.run(args, { input: other });
+    expect([code, stdout, stderr]).toEqual([
+      1,
+      '',
+      'jobferry: twice was submitted before with another input.sourceUrl: give what is new an id of its own\n',
+    ]);
   });
 
   it('prints the id that was made', async () => {

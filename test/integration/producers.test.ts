@@ -4,11 +4,13 @@ import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   createProducer,
+  IdTakenError,
   InvalidSubmissionError,
   onCompletion,
   RedisUnavailableError,
   catalogue,
   type CompletionEvent,
+  type Submitted,
 } from '../../src/index.ts';
 import { until } from '../helpers/harness.ts';
 import { closedPort, quickPoll, startKnowhere, urlInput, type KnowhereRig } from '../helpers/knowhere.ts';
@@ -34,12 +36,96 @@ describe('producers', () => {
       poll: { maxDelayMs: 5_000 },
       metadata: { order: 1 },
     });
-    expect(submitted).toEqual({ submissionId: 'p-1' });
+    expect(submitted).toEqual({ submissionId: 'p-1', created: true });
     const job = await queue.getJob('p-1');
     expect(job).toMatchObject({
       name: 'parse',
       data: { input: urlInput(), poll: { maxDelayMs: 5_000 }, metadata: { order: 1 } },
     });
+  });
+
+  it('tell that an id was submitted before: the order of keys and defaults that are written out say nothing', async () => {
+    // The first came from another client, without defaults.
+    const sourceUrl = 'https://example.com/a.pdf';
+    const first = { input: { sourceUrl, parsingParams: { model: 'base', ocrEnabled: true }, sourceType: 'url' } };
+    await queue.add('parse', { ...first, metadata: { order: 1, at: 2 } }, { jobId: 'known' });
+    const again = {
+      id: 'known',
+      input: {
+        sourceType: 'url' as const,
+        sourceUrl,
+        download: false,
+        parsingParams: { ocrEnabled: true, model: 'base' as const },
+      },
+      account: 'default',
+      replyTo: 'results',
+    };
+    const submit = (more: object): Promise<Submitted> => producer.submit('knowhere', 'parse', { ...again, ...more });
+    expect(await submit({ metadata: { at: 2, order: 1 } })).toEqual({ submissionId: 'known', created: false });
+    expect(await submit({ metadata: { order: 2 }, poll: { maxDelayMs: 5_000 } })).toEqual({
+      submissionId: 'known',
+      created: false,
+      ignored: ['metadata', 'poll'],
+    });
+    expect((await queue.getJob('known'))?.data).toMatchObject({ metadata: { order: 1 } });
+  });
+
+  it('refuse an id that was submitted before for something else, and enqueue nothing', async () => {
+    await producer.submit('knowhere', 'parse', { id: 'taken', input: urlInput() });
+    const taken = async (operation: 'parse' | 'watch', request: object): Promise<unknown> => {
+      const error = await producer
+        .submit('knowhere', operation, { id: 'taken', input: urlInput(), ...request })
+        .catch((caught: unknown) => caught);
+      expect(error).toBeInstanceOf(IdTakenError);
+      expect(error).toMatchObject({ code: 'id_taken', message: expect.stringContaining('taken was submitted before') });
+      return (error as IdTakenError).taken;
+    };
+    const differs = (...paths: string[]): object[] => [{ submissionId: 'taken', differs: paths }];
+    expect(await taken('parse', { input: urlInput('b.pdf') })).toEqual(differs('input.sourceUrl'));
+    expect(await taken('parse', { account: 'eu', replyTo: 'mine' })).toEqual(differs('account', 'replyTo'));
+    expect(await taken('watch', { input: { jobIds: ['job_1'] } })).toEqual(
+      differs('operation', 'input.sourceType', 'input.sourceUrl', 'input.jobIds', 'input.download'),
+    );
+    const many = [{ input: urlInput() }, { id: 'new', input: urlInput() }, { id: 'taken', input: urlInput('c.pdf') }];
+    const before = await queue.getWaitingCount();
+    await expect(producer.submitMany('knowhere', 'parse', many)).rejects.toMatchObject({
+      taken: differs('input.sourceUrl'),
+    });
+    const twice = [many[1]!, { id: 'new', input: urlInput('d.pdf') }];
+    await expect(producer.submitMany('knowhere', 'parse', twice)).rejects.toMatchObject({
+      taken: [{ submissionId: 'new', differs: ['input.sourceUrl'] }],
+    });
+    expect(await queue.getWaitingCount()).toBe(before);
+    expect(await producer.submitMany('knowhere', 'parse', [many[1]!, many[1]!])).toEqual([
+      { submissionId: 'new', created: true },
+      { submissionId: 'new', created: false },
+    ]);
+  });
+
+  it('tell one of many callers at the same moment that it created, and those with other input that they did not', async () => {
+    const other = createProducer({ vendors: catalogue, redisUrl: redisUrl(), prefix });
+    for (let round = 0; round < 5; round += 1) {
+      const results = await Promise.allSettled(
+        Array.from({ length: 20 }, (_, index) =>
+          (index % 2 === 0 ? producer : other).submit('knowhere', 'parse', {
+            id: `raced-${round}`,
+            input: urlInput(index % 4 < 2 ? 'a.pdf' : 'b.pdf'),
+          }),
+        ),
+      );
+      const kept = (await queue.getJob(`raced-${round}`))?.data as { input: object };
+      const outcomes = results.map((result, index) => {
+        const isKept = urlInput(index % 4 < 2 ? 'a.pdf' : 'b.pdf').sourceUrl === urlInput().sourceUrl;
+        if (result.status === 'fulfilled') return { isKept, created: result.value.created };
+        expect(result.reason).toBeInstanceOf(IdTakenError);
+        return { isKept, refused: true };
+      });
+      const isFirst = JSON.stringify(kept.input) === JSON.stringify(urlInput());
+      expect(outcomes.filter((one) => one.created === true)).toHaveLength(1);
+      expect(outcomes.filter((one) => 'refused' in one)).toHaveLength(10);
+      expect(outcomes.filter((one) => 'refused' in one).every((one) => one.isKept !== isFirst)).toBe(true);
+    }
+    await other.close();
   });
 
   it('make a unique id where none is given', async () => {
@@ -105,6 +191,7 @@ describe('producers', () => {
     }));
     const submitted = await producer.submitMany('knowhere', 'parse', requests);
     expect(submitted).toHaveLength(10_000);
+    expect(submitted.every((one) => one.created)).toBe(true);
     expect(await queue.getWaitingCount()).toBeGreaterThanOrEqual(10_000);
     expect((await queue.getJob('bulk-9999'))?.data).toEqual({ input: urlInput('9999.pdf') });
   });
@@ -159,5 +246,20 @@ describe('consumers', () => {
     expect(good[0]?.subject).toBe('good');
     expect(rest).toEqual(['rejected']);
     await consumer.close();
+
+    // Settled as they are, their ids stand for what they were submitted with.
+    const { prefix } = rig.harness;
+    const producer = createProducer({ vendors: catalogue, redisUrl: redisUrl(), prefix });
+    const again = { id: 'good', input: urlInput(), replyTo };
+    expect(await producer.submit('knowhere', 'parse', again)).toEqual({
+      submissionId: 'good',
+      created: false,
+      ignored: ['poll'],
+    });
+    await expect(producer.submit('knowhere', 'parse', { ...again, input: urlInput('b.pdf') })).rejects.toThrow(
+      'good was submitted before with another input.sourceUrl: give what is new an id of its own',
+    );
+    await expect(producer.submit('knowhere', 'parse', { ...again, id: 'bad' })).rejects.toBeInstanceOf(IdTakenError);
+    await producer.close();
   });
 });

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { text } from 'node:stream/consumers';
 import { loadSettings, requireRedis, type Settings } from '../../config/load-config.ts';
 import type { JsonObject } from '../../core/json.ts';
+import type { Submitted } from '../../producers/producer.ts';
 import { defaultResultQueue } from '../../queues/names.ts';
 import { adapters } from '../vendor-modules.ts';
 import { CommandError, exitCodes } from '../exit-codes.ts';
@@ -39,6 +40,7 @@ export async function submit(name: string, flags: SubmitFlags): Promise<number> 
       ...(flags.poll === undefined ? {} : { poll: flags.poll as object }),
       ...(flags.replyTo === undefined ? {} : { replyTo: flags.replyTo }),
     });
+    if (!submitted.created) complain(describeKnown(submitted));
     if (flags.wait !== true) {
       const line = flags.json === true ? JSON.stringify(submitted) : submitted.submissionId;
       process.stdout.write(`${line}\n`);
@@ -48,6 +50,11 @@ export async function submit(name: string, flags: SubmitFlags): Promise<number> 
   } finally {
     await producer.close();
   }
+}
+
+function describeKnown({ submissionId, ignored = [] }: Submitted): string {
+  const kept = ignored.length === 0 ? '' : `; the first ${ignored.join(' and ')} of it stays`;
+  return `${submissionId} was submitted before: nothing was enqueued${kept}`;
 }
 
 /**
