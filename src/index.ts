@@ -56,7 +56,10 @@ let shared: Producer<Catalogue> | undefined;
 function producer(): Producer<Catalogue> {
   if (shared !== undefined) return shared;
   const { target: redis } = readRedisEnvironment(process.env);
-  if (redis === undefined) throw new ConfigError([{ path: 'REDIS_URL', message: 'is not set' }]);
+  if (redis === undefined) {
+    const message = 'is not set; expected redis://host:port (createProducer takes an address instead)';
+    throw new ConfigError([{ path: 'REDIS_URL', message }]);
+  }
   const prefix = process.env['JOBFERRY_PREFIX'];
   shared = new Producer({ vendors: catalogue, redis, ...(prefix === undefined ? {} : { prefix }) });
   return shared;

@@ -65,10 +65,14 @@ const brand = Symbol.for('jobferry.error');
 export abstract class JobferryError extends Error {
   abstract override readonly name: string;
   readonly code: string;
-  readonly details: Json | undefined;
+  declare readonly details: Json | undefined;
   /** Set by the HTTP client; in no event. */
-  origin?: RequestOrigin;
-  readonly [brand] = true;
+  declare origin?: RequestOrigin;
+
+  /** On the prototype: of an error that ends a program, Node prints every property of its own. */
+  get [brand](): true {
+    return true;
+  }
 
   static override [Symbol.hasInstance](value: unknown): boolean {
     if (Function.prototype[Symbol.hasInstance].call(this, value)) return true;
@@ -84,7 +88,7 @@ export abstract class JobferryError extends Error {
   constructor(code: string, message: string, options: { cause?: unknown; details?: Json } = {}) {
     super(message, options.cause === undefined ? {} : { cause: options.cause });
     this.code = code;
-    this.details = options.details;
+    if (options.details !== undefined) this.details = options.details;
   }
 
   toInfo(): ErrorInfo {
