@@ -149,6 +149,13 @@ export class Stage {
     return started;
   }
 
+  /** Starts lines of a shell. */
+  shell(script: string, env: Record<string, string>, cwd: string): Started {
+    const started = start('sh', ['-c', script], env, cwd);
+    this.#started.push(started);
+    return started;
+  }
+
   /** Runs `jobferry <args>` to its end. */
   async run(args: readonly string[], options: { env?: Record<string, string>; input?: string } = {}): Promise<Ended> {
     const started = this.cli(args, options.env);
