@@ -289,7 +289,8 @@ export class HttpClient<Account> implements VendorHttp, ScopedHttp {
       }
       const code = networkCode(cause);
       const why = code ?? withoutForms(describe(cause), this.#secretForms(credential));
-      throw new VendorUnavailableError(`${where(request)} failed: ${why}`, {
+      // The host, because a wrong address shows by it.
+      throw new VendorUnavailableError(`${where(request)} at ${url.host} failed: ${why}`, {
         taken: outgoing.isSent ? 'maybe' : 'no',
         cause,
       });

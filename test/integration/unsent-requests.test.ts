@@ -108,7 +108,11 @@ describe('a submit that fails before it is written was not taken', () => {
     ['the certificate is not yet valid', () => tls({ cert: earlyCertificate }), 'CERT'],
     ['the certificate is signed by nobody known', () => tls({}), 'CERT'],
     ['the port is closed', closedPort, 'ECONNREFUSED'],
-    ['the name is not known', async () => 'http://no-such-host.invalid', 'ENOTFOUND|EAI_AGAIN'],
+    [
+      'the name is not known',
+      async () => 'http://no-such-host.invalid',
+      'at no-such-host.invalid failed: (ENOTFOUND|EAI_AGAIN)',
+    ],
     ['fetch refuses the port', async () => 'http://127.0.0.1:25', 'bad port|fetch failed'],
     ['fetch refuses the first port', async () => 'https://127.0.0.1:1', 'bad port|fetch failed'],
   ])('when %s', async (_what, start, message) => {
