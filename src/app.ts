@@ -61,6 +61,8 @@ interface WorkersDetails {
   workers: readonly { queue: string; running: boolean; hungTurns: number }[];
 }
 
+/** While Redis stays away, the log says so this often, ms. */
+const sayAgainMs = 300_000;
 /** How long closing may take, ms; a worker's own drain is shorter. */
 const closeBoundMs = 8_500;
 
@@ -111,12 +113,17 @@ export async function startWorkers(options: StartWorkersOptions = {}): Promise<R
  */
 export async function runWorkers(options: RunWorkersOptions): Promise<RunningWorkers> {
   const { logger } = options;
-  let lastErrorAt = Number.NEGATIVE_INFINITY;
+  let saidAt: number | undefined;
   const redis = openConnection(options.redis, (error) => {
     const now = performance.now();
-    if (now - lastErrorAt < 5_000) return;
-    lastErrorAt = now;
-    logger.error({ error: redactText(error.message) }, 'Redis is not reachable');
+    if (saidAt !== undefined && now - saidAt < sayAgainMs) return;
+    saidAt = now;
+    logger.error({ error: redactText(error.message) }, 'Redis is not reachable; trying until it is');
+  });
+  redis.on('ready', () => {
+    if (saidAt === undefined) return;
+    saidAt = undefined;
+    logger.info({}, 'Redis is reachable again');
   });
   try {
     // Before anything of BullMQ's is opened: it says this on the console, in a line of its own, and goes on.
@@ -260,7 +267,9 @@ function buildVendors(
     const runtimes = new Map<string, AccountRuntime>();
     for (const { name, account, poll, refresh } of accounts) {
       const logger = engine.logger.child({ vendor: adapter.name, account: name });
-      const gate = new AccountGate(engine.accounts, `${adapter.name}/${name}`, engine.clock, logger);
+      // It names the account itself, as its holds do: `<vendor>/<account>`.
+      const gateLogger = engine.logger.child({ vendor: adapter.name });
+      const gate = new AccountGate(engine.accounts, `${adapter.name}/${name}`, engine.clock, gateLogger);
       const http = new HttpClient(adapter, account, {
         onLimits: (report) => void gate.onLimits(report).catch(() => undefined),
         ...(refresh === undefined ? {} : { refreshAccount: refresh }),

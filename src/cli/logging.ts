@@ -36,7 +36,6 @@ export function createLogger(level: string, output?: DestinationStream): Logger 
       // A number says nothing to who reads the lines.
       formatters: {
         level: (label) => ({ level: label }),
-        bindings: (fields) => redactValue(fields) as Record<string, unknown>,
         log: (fields) =>
           redactValue(
             Object.fromEntries(
@@ -58,7 +57,35 @@ export function createLogger(level: string, output?: DestinationStream): Logger 
   if (destination instanceof LogOutput) {
     destination.onReadAgain = (dropped) => logger.warn({ dropped }, 'log lines were dropped: nothing read them');
   }
-  return logger;
+  return withFields(logger, {});
+}
+
+/**
+ * Merges the fields of a child into its lines. pino writes both texts one after the other, so a field that both have
+ * would stand in the line twice, and each reader of it would take another one.
+ */
+function withFields(logger: pino.Logger, bound: Readonly<Record<string, unknown>>): Logger {
+  const write =
+    (level: 'debug' | 'info' | 'warn' | 'error') =>
+    (fields: object, message: string): void => {
+      if (logger.isLevelEnabled(level)) logger[level](apartFromPino({ ...bound, ...fields }), message);
+    };
+  return {
+    debug: write('debug'),
+    info: write('info'),
+    warn: write('warn'),
+    error: write('error'),
+    child: (fields) => withFields(logger, { ...bound, ...fields }),
+  };
+}
+
+const fieldsOfPino: ReadonlySet<string> = new Set(['level', 'time', 'pid', 'hostname', 'msg']);
+
+/** Fields that pino writes itself get another name. */
+function apartFromPino(fields: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(fields).map(([name, value]) => [fieldsOfPino.has(name) ? `${name}_` : name, value]),
+  );
 }
 
 /** How much of the log may wait for its reader, bytes. */

@@ -619,8 +619,26 @@ export class StageWorker {
     if (now - (this.#saidAt.get(message) ?? -Infinity) < 5_000) return;
     if (this.#saidAt.size >= 100) this.#saidAt.clear();
     this.#saidAt.set(message, now);
-    this.#logger.error({ error: clip(message, 500) }, 'queue error');
+    // That Redis is away says the connection that all queues share, once for all.
+    const level = isOutage(error) ? 'debug' : 'error';
+    this.#logger[level]({ error: clip(message, 500) }, 'queue error');
   }
+}
+
+const outageCodes: ReadonlySet<unknown> = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EPIPE',
+  'ETIMEDOUT',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+]);
+
+function isOutage(error: unknown): boolean {
+  const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown };
+  return outageCodes.has(code) || message === 'Connection is closed.';
 }
 
 /** A job as this worker took it. */

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { hostname } from 'node:os';
 import { afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { closedPort } from '../helpers/knowhere.ts';
+import { parseStrictly } from '../helpers/parse-strictly.ts';
 import { ScriptedVendor } from '../helpers/scripted-vendor.ts';
 import { ensureCli, Stage, until } from './support.ts';
 
@@ -60,5 +61,6 @@ it('a held account is on the board’s /readyz, with where the hold comes from a
     },
   ]);
   await until(() => worker.stdout.includes('account held'));
+  for (const line of worker.stdout.trimEnd().split('\n').slice(0, -1)) parseStrictly(line);
   for (const told of [text, worker.stdout, board.stdout]) expect(told).not.toContain(apiKey);
 });

@@ -1,8 +1,11 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { startEmbeddedRedis } from '../../src/embedded-redis/index.ts';
 import { closedPort } from '../helpers/knowhere.ts';
+import { OwnRedis } from '../helpers/own-redis.ts';
+import { parseStrictly } from '../helpers/parse-strictly.ts';
 import { ensureCli, control, projectDir, Stage, until } from './support.ts';
 
 const poll = { initialDelayMs: 100, factor: 1.5, maxDelayMs: 500, deadlineMs: 60_000 };
@@ -96,6 +99,30 @@ describe('a worker process', () => {
     worker.kill('SIGTERM');
     const { code, stderr } = await worker.ended(10_000);
     expect([code, stderr]).toEqual([0, '']);
+  });
+});
+
+describe('a Redis that goes away', () => {
+  it('is one line in the log, and one when it is back, each line with every field once', async () => {
+    const redis = await OwnRedis.start();
+    try {
+      const worker = await stage.worker({ REDIS_URL: redis.url, KNOWHERE_API_KEY: 'sk_x', FINI_API_KEY: 'fini_x' });
+      await redis.kill();
+      await worker.says(/Redis is not reachable/);
+      await sleep(1_000);
+      await redis.startAgain();
+      await worker.says(/Redis is reachable again/);
+      const lines = worker.stdout.trimEnd().split('\n').map(parseStrictly);
+      expect(lines.filter(({ level }) => level === 'error')).toMatchObject([
+        { msg: 'Redis is not reachable; trying until it is' },
+      ]);
+      expect(worker.stdout.match(/reachable again/g)).toHaveLength(1);
+      expect(worker.stdout).not.toContain('queue error');
+      worker.kill('SIGTERM');
+      expect((await worker.ended(10_000)).code).toBe(0);
+    } finally {
+      await redis.stop();
+    }
   });
 });
 

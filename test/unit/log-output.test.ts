@@ -1,6 +1,7 @@
 import { Writable } from 'node:stream';
 import { describe, expect, it } from 'vitest';
 import { createLogger, LogOutput } from '../../src/cli/logging.ts';
+import { parseStrictly } from '../helpers/parse-strictly.ts';
 
 /** Takes one chunk and finishes it when it is told to, as a full pipe does. */
 class StuckPipe extends Writable {
@@ -42,5 +43,31 @@ describe('a log that nothing reads', () => {
     pipe.emit('error', new Error('EPIPE'));
     expect(() => output.write('line\n')).not.toThrow();
     expect(pipe.lines).toEqual([]);
+  });
+});
+
+describe('a log line', () => {
+  it('has each field once: the line’s own wins over that of its logger, and none is taken for one of pino’s', () => {
+    const lines: string[] = [];
+    const logger = createLogger('info', { write: (line) => void lines.push(line) })
+      .child({ vendor: 'knowhere', account: 'default', apiKey: 'hidden' })
+      .child({ stage: 'poll', account: 'eu' });
+    logger.info({ account: 'knowhere/eu', level: 3, time: 'now', msg: 'other', n: undefined }, 'account held');
+    logger.debug({}, 'not written');
+    const parsed = lines.map((line) => parseStrictly(line));
+    expect(parsed).toMatchObject([
+      {
+        level: 'info',
+        vendor: 'knowhere',
+        stage: 'poll',
+        account: 'knowhere/eu',
+        apiKey: '[redacted]',
+        level_: 3,
+        time_: 'now',
+        msg_: 'other',
+        msg: 'account held',
+      },
+    ]);
+    expect(() => parseStrictly('{"account":"a","account":"b"}')).toThrow('twice');
   });
 });
