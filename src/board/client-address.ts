@@ -63,7 +63,7 @@ export class TrustedProxies {
 
 function parseAddress(text: string): Address | undefined {
   // A link-local address names its interface after a percent sign.
-  const bare = text.replace(/%.*$/, '');
+  const [bare = ''] = text.split('%', 1);
   return ipaddr.IPv4.isValidFourPartDecimal(bare) || ipaddr.IPv6.isValid(bare) ? ipaddr.process(bare) : undefined;
 }
 

@@ -1,4 +1,5 @@
 import type { CompletionEvent } from '../core/completion-event.ts';
+import { printableLine } from '../core/printable.ts';
 import { redactText } from '../core/redact.ts';
 
 /** The most vendor jobs that a card lists. */
@@ -22,7 +23,7 @@ export function describeEvent({ id, data }: CompletionEvent, queue: string): str
       : [['story', `jobferry status ${data.vendor} ${data.submissionId}`] as [string, string]]),
   ];
   const width = Math.max(...rows.map(([name]) => name.length));
-  return rows.map(([name, text]) => `  ${name.padEnd(width)}  ${redactText(text).replace(/\s*[\r\n]+\s*/g, ' ')}`);
+  return rows.map(([name, text]) => `  ${name.padEnd(width)}  ${printableLine(redactText(text))}`);
 }
 
 function describeArtifact(result: unknown): string | undefined {

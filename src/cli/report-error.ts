@@ -23,12 +23,16 @@ export function reportError(error: unknown): number {
 
 /** One line for people on stderr, whatever stood in it. */
 export function complain(line: string): void {
-  write(redactText(line));
+  write(redactText(inOneLine(line)));
 }
 
 function write(redacted: string): void {
-  const parts = redacted.split(/[\r\n]/).map((part) => part.trim());
-  process.stderr.write(`jobferry: ${parts.filter((part) => part !== '').join(' ')}\n`);
+  process.stderr.write(`jobferry: ${inOneLine(redacted)}\n`);
+}
+
+function inOneLine(text: string): string {
+  const parts = text.split(/[\r\n]/).map((part) => part.trim());
+  return parts.filter((part) => part !== '').join(' ');
 }
 
 /** Its lines have no secrets in them any more. */

@@ -33,7 +33,9 @@ export function readRedisEnvironment(env: Environment, cwd = process.cwd()): Red
     const file = given(name);
     if (file === undefined) return undefined;
     try {
-      return readFileSync(path.resolve(cwd, file), 'utf8').trim();
+      const text = readFileSync(path.resolve(cwd, file), 'utf8').trim();
+      if (text === '') faults.push({ path: name, message: `${path.resolve(cwd, file)} is empty` });
+      return text === '' ? undefined : text;
     } catch (error) {
       const reason = (error as NodeJS.ErrnoException).code ?? 'error';
       faults.push({ path: name, message: `${path.resolve(cwd, file)} cannot be read: ${reason}` });

@@ -106,7 +106,8 @@ describe('configuration', () => {
         knowhere: { bulk: { apiKey: { env: 'BULK' } }, eu: { apiKey: { env: 'BULK' }, baseUrl: 'https://eu.example' } },
       },
     });
-    const env = { KNOWHERE_API_KEY: 'sk_1', BULK: 'sk_2' };
+    const file = path.join(folder, 'jobferry.config.json');
+    const env = { KNOWHERE_API_KEY: 'sk_1', BULK: 'sk_2', JOBFERRY_CONFIG: file };
     const addresses = (more: Record<string, string>): Record<string, string> =>
       Object.fromEntries(
         load({ ...env, ...more }).vendors[0]!.accounts.map(({ name, account }) => [

@@ -21,7 +21,7 @@ it('stays short with many vendor jobs, and names what tells more of a bad end', 
   const jobs = Array.from({ length: 40 }, (_, index) => ({ id: `job_${index}`, status: 'failed\nnow', result: null }));
   const lines = describeEvent(event('failed', jobs), 'mine');
   expect(lines).toHaveLength(8);
-  expect(lines[1]).toBe('               job_1  failed now');
+  expect(lines[1]).toBe('               job_1  failed\\x0anow');
   expect(lines[5]).toBe('               and 35 more');
   expect(lines[7]).toBe('  story        jobferry status knowhere a-1');
 });

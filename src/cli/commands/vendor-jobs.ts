@@ -1,5 +1,6 @@
 import { loadConfig, type Config } from '../../config/load-config.ts';
 import { ConfigError, JobferryError } from '../../core/errors.ts';
+import { printableLine } from '../../core/printable.ts';
 import { redactText } from '../../core/redact.ts';
 import type { Logger } from '../../ports/logger.ts';
 import { silentLogger } from '../../ports/logger.ts';
@@ -60,18 +61,18 @@ function findAccount(config: Config, adapter: VendorAdapter, flags: { account?: 
 }
 
 function describe(jobs: readonly ListedVendorJob[]): string[] {
-  const words = jobs.map((job) => plain(job.vendorStatus ?? job.status));
+  const words = jobs.map((job) => shown(job.vendorStatus ?? job.status));
   const idWidth = Math.max(0, ...jobs.map((job) => job.id.length));
   const wordWidth = Math.max(0, ...words.map((word) => word.length));
   return jobs.map((job, index) => {
     const details = Object.entries(job.details ?? {}).map(
-      ([name, value]) => `${name} ${plain(typeof value === 'string' ? value : JSON.stringify(value))}`,
+      ([name, value]) => `${name} ${shown(typeof value === 'string' ? value : JSON.stringify(value))}`,
     );
-    return `${plain(job.id).padEnd(idWidth)}  ${(words[index] ?? '').padEnd(wordWidth)}  ${details.join('  ')}`.trimEnd();
+    return `${shown(job.id).padEnd(idWidth)}  ${(words[index] ?? '').padEnd(wordWidth)}  ${details.join('  ')}`.trimEnd();
   });
 }
 
 /** A vendor's text moves no cursor and forges no line. */
-function plain(text: string): string {
-  return redactText(text).replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, '?');
+function shown(text: string): string {
+  return printableLine(redactText(text));
 }
