@@ -115,7 +115,7 @@ export interface HttpRequest<Reply> {
   reply: z.ZodType<Reply>;
   /** Default 30 s. */
   timeoutMs?: number;
-  /** Default 8 MiB, counted after decompression. */
+  /** Counted after decompression. 8 MiB when left out; 1 MiB for what tells how work stands (scope `status`). */
   maxBytes?: number;
   /** Asks without credentials, for the request that obtains them. */
   anonymous?: boolean;

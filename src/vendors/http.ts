@@ -28,9 +28,14 @@ import type {
   VendorAdapter,
   VendorHttp,
 } from '../ports/vendor-adapter.ts';
+import { ByteBudget, type Reader } from './byte-budget.ts';
 import { OutgoingRequest } from './outgoing-request.ts';
 
 const defaultMaxBytes = 8 * 1024 * 1024;
+/** Of one answer that tells how work stands: many of them are read at a time. */
+const statusMaxBytes = 1024 * 1024;
+/** Of all answers of one account that are read at a time. */
+const maxBytesAtATime = 64 * 1024 * 1024;
 const renewBeforeMs = 60_000;
 /**
  * A clone of a request reads its stream along and keeps all of it in memory. ky clones every request, and by the
@@ -67,6 +72,7 @@ export class HttpClient<Account> implements VendorHttp, ScopedHttp {
   #account: Account;
   readonly #credentials = new Map<string, CredentialSlot>();
   readonly #forms = new Map<string, readonly string[]>();
+  readonly #bytes = new ByteBudget(maxBytesAtATime);
 
   constructor(adapter: VendorAdapter<Account>, account: Account, options: HttpClientOptions = {}) {
     this.#adapter = adapter;
@@ -75,7 +81,8 @@ export class HttpClient<Account> implements VendorHttp, ScopedHttp {
   }
 
   forScope(scope: Scope, timeoutMs = requestTimeoutMs): VendorHttp {
-    return { request: (request) => this.#request({ timeoutMs, ...request }, scope) };
+    const maxBytes = scope === 'status' ? statusMaxBytes : defaultMaxBytes;
+    return { request: (request) => this.#request({ timeoutMs, maxBytes, ...request }, scope) };
   }
 
   async request<Reply>(request: HttpRequest<Reply>): Promise<HttpReply<Reply>> {
@@ -237,6 +244,7 @@ export class HttpClient<Account> implements VendorHttp, ScopedHttp {
     if (request.signal?.aborted === true) end.abort();
     const outgoing = new OutgoingRequest(() => budget.untilSendMs() > 0);
     let json: string | undefined;
+    const reader = this.#bytes.open();
     try {
       const init = {
         method: request.method,
@@ -267,7 +275,7 @@ export class HttpClient<Account> implements VendorHttp, ScopedHttp {
               }),
           })
         : outgoing.fetch(url, { ...init, ...uncloned, signal: end.signal, body: extra.body }));
-      const text = await readText(response, request.maxBytes ?? defaultMaxBytes);
+      const text = await readText(response, request.maxBytes ?? defaultMaxBytes, reader, end.signal);
       // The one answer that is asked for a secret is left alone.
       const isSecret = request.anonymous === true && response.ok;
       const forms = this.#secretForms(credential);
@@ -295,6 +303,7 @@ export class HttpClient<Account> implements VendorHttp, ScopedHttp {
         cause,
       });
     } finally {
+      reader.close();
       clearTimeout(timer);
       request.signal?.removeEventListener('abort', onAbort);
     }
@@ -514,7 +523,7 @@ function withoutDoubt(error: unknown): unknown {
   });
 }
 
-async function readText(response: Response, maxBytes: number): Promise<string> {
+async function readText(response: Response, maxBytes: number, reader: Reader, signal: AbortSignal): Promise<string> {
   const announced = Number(response.headers.get('content-length') ?? 0);
   if (announced > maxBytes) {
     await response.body?.cancel();
@@ -522,13 +531,17 @@ async function readText(response: Response, maxBytes: number): Promise<string> {
   }
   if (response.body === null) return '';
   // A length that was announced and is within bounds is kept to by HTTP itself; only what is unpacked here can grow.
-  if (announced > 0 && response.headers.get('content-encoding') === null) return response.text();
+  if (announced > 0 && response.headers.get('content-encoding') === null) {
+    await reader.take(announced, signal);
+    return response.text();
+  }
   const decoder = new TextDecoder();
   let text = '';
   let bytes = 0;
   for await (const chunk of response.body as unknown as AsyncIterable<Uint8Array>) {
     bytes += chunk.byteLength;
     if (bytes > maxBytes) throw tooLarge(maxBytes, response.status);
+    await reader.take(chunk.byteLength, signal);
     text += decoder.decode(chunk, { stream: true });
   }
   return text + decoder.decode();

@@ -216,6 +216,12 @@ describe('what a refusal says beside its class', () => {
     expect(limits.map(({ scope }) => scope)).toEqual(['submit', 'status']);
   });
 
+  it('is smaller by default where it tells how work stands', async () => {
+    const http = adapter(await listen(json(200, { ok: true, text: 'x'.repeat(1_500_000) })), []);
+    await expect(get(http.forScope('status'))).rejects.toThrow('larger than 1048576 bytes');
+    await expect(get(http.forScope('submit'))).resolves.toBeDefined();
+  });
+
   it('is about every budget of the account where the answer was no refusal', async () => {
     const limits: LimitReport[] = [];
     const http = adapter(await listen(json(200, { ok: true }, { 'x-left': '0' })), limits);
