@@ -6,6 +6,7 @@ import type { OpenFile } from '../ports/vendor-adapter.ts';
 
 /** Openings of a file that is replaced, or whose folder is moved, at that very moment. */
 const maxTries = 5;
+const chunkBytes = 64 * 1024;
 
 /**
  * Opens a file that a submission names. Only what really lies below the folder is readable: no absolute path, no
@@ -40,8 +41,7 @@ export async function openFileBelow(folder: string | undefined, name: string, fi
     const opened = handle;
     return {
       size: stat.size,
-      // Exactly the size that was announced, even if something is appended meanwhile.
-      stream: () => opened.createReadStream({ start: 0, end: stat.size - 1, autoClose: false }),
+      stream: () => readFrom(opened, stat.size),
       close: () => opened.close(),
     };
   } catch (error) {
@@ -53,6 +53,21 @@ export async function openFileBelow(folder: string | undefined, name: string, fi
     if (code === 'ELOOP') throw refuse('leads through a link that is not followed');
     if (code === 'ENAMETOOLONG') throw refuse('is too long for a path');
     throw error;
+  }
+}
+
+/**
+ * Exactly the size that was announced, even if something is appended meanwhile. A stream of Node's closes the file when it
+ * is broken off, as by an answer that comes before the whole body was sent; and then the file is sent once more.
+ */
+async function* readFrom(handle: FileHandle, size: number): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < size;) {
+    const { bytesRead, buffer } = await handle.read(Buffer.allocUnsafe(Math.min(chunkBytes, size - at)), {
+      position: at,
+    });
+    if (bytesRead === 0) return;
+    at += bytesRead;
+    yield buffer.subarray(0, bytesRead);
   }
 }
 

@@ -147,3 +147,19 @@ describe('a folder that is swapped for a link', () => {
     }
   });
 });
+
+describe('an open file', () => {
+  it('is read as a whole again after a reading that was broken off', async () => {
+    const content = Buffer.alloc(200_000, 'x');
+    await writeFile(path.join(root, 'long.txt'), content);
+    const file = await openFileBelow(root, 'long.txt');
+    try {
+      for await (const _first of file.stream()) break;
+      const chunks: Uint8Array[] = [];
+      for await (const chunk of file.stream()) chunks.push(chunk);
+      expect(Buffer.concat(chunks).equals(content)).toBe(true);
+    } finally {
+      await file.close();
+    }
+  });
+});
