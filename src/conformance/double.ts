@@ -9,23 +9,27 @@ export type Route = `${'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'} /${string}`;
 /**
  * What the suite asks the double to do wrong.
  *
- * Before it does anything: `bad-request` (400), `unauthorized` (401), `rate-limited` (429 with `Retry-After: 1`),
- * `rate-limited-without-hint` (429), `server-error` (500), `cut-before` (the socket is reset).
+ * Before it does anything: `bad-request` (400), `unauthorized` (401), `forbidden` (403), `rate-limited` (429 with
+ * `Retry-After: 1`), `rate-limited-without-hint` (429), `server-error` (500), `unavailable` (503 with `Retry-After: 2`),
+ * `unavailable-for-long` (503 with `Retry-After: 60`), `cut-before` (the socket is reset).
  *
  * After it did the work: `cut-after` (reset), `server-error-after` (500), `unreadable` (2xx, broken JSON), `slow-reply`
  * (over a second late), `huge-reply` (2xx, more than 9 MiB).
  *
  * In status replies: `empty` (nothing about any job), `partial` (one row is missing), `duplicate-rows`,
  * `reordered-rows`, `unknown-status` (a word of no documentation, then the true one), `gone` (the job is not known any
- * more), `poison` (every request that names the job `job` is refused with 404), `ends-as` (the job ends with the status
+ * more), `poison` (every request that names the job `job` is refused with 404), `refused` (with 400), `ends-as` (the job ends with the status
  * word `argument`).
  */
 export const faults = [
   'bad-request',
   'unauthorized',
+  'forbidden',
   'rate-limited',
   'rate-limited-without-hint',
   'server-error',
+  'unavailable',
+  'unavailable-for-long',
   'cut-before',
   'cut-after',
   'server-error-after',
@@ -39,6 +43,7 @@ export const faults = [
   'unknown-status',
   'gone',
   'poison',
+  'refused',
   'ends-as',
 ] as const;
 export type Fault = (typeof faults)[number];

@@ -27,6 +27,7 @@ const titles: Record<LookupCase, string> = {
   'rate-limited': 'waits as long as a 429 asks',
   'rate-limited-without-hint': 'a 429 without a hint ends nothing',
   'server-error': 'a 500, twice, ends nothing',
+  'unavailable-for-long': 'a 503 that names a time past the deadline does not delay the end',
   'cut-before': 'a cut socket, twice, ends nothing',
   unreadable: 'an unreadable 2xx, twice, ends nothing',
   'huge-reply': 'a huge 2xx ends nothing',
@@ -38,6 +39,7 @@ const titles: Record<LookupCase, string> = {
   'duplicate-rows': 'rows that come twice',
   'reordered-rows': 'rows in another order belong to whom they name',
   poison: 'one id that spoils its batch holds up no other submission',
+  refused: 'a vendor job that is refused while others are told of ends badly after its grace',
 };
 
 /** What only a batch can do wrong. */
@@ -104,6 +106,8 @@ async function run<Double extends ConformanceDouble>(
 ): Promise<void> {
   if (id === 'reordered-rows') return keepsRowsApart(test, rig);
   if (id === 'poison') return isolatesPoison(test, rig);
+  if (id === 'refused') return endsRefused(test, rig);
+  if (id === 'unavailable-for-long') return endsInTime(test, rig);
   await arm(test, rig, id, { times: strikes[id] ?? 1 });
   const count = ofBatches.has(id) ? 3 : 1;
   const ids = await Promise.all(Array.from({ length: count }, () => submit(test, rig)));
@@ -145,6 +149,34 @@ async function isolatesPoison<Double extends ConformanceDouble>(
   for (const one of others) await expectOutcome(rig, one, 'succeeded');
   await expectOutcome(rig, poisoned, expected);
   expectStrike(rig, 'poison', test.cases.route);
+}
+
+/** Somebody else's vendor job, say: asking on until the deadline would help nobody, and the others are not at fault. */
+async function endsRefused<Double extends ConformanceDouble>(
+  test: LookupUnderTest<Double>,
+  rig: Rig<Double>,
+): Promise<void> {
+  const expected = test.cases.refused ?? 'failed';
+  const refused = await submit(test, rig, unhurried);
+  const others = await Promise.all([1, 2, 3].map(() => submit(test, rig, unhurried)));
+  const [job = ''] = await rig.vendorJobIds(refused);
+  await arm(test, rig, 'refused', { times: 'always', job });
+  for (const one of others) await expectOutcome(rig, one, 'succeeded');
+  const { data } = await expectOutcome(rig, refused, expected);
+  expectStrike(rig, 'refused', test.cases.route);
+  assert.ok(data.error !== null, `ended as ${expected} without an error`);
+}
+
+async function endsInTime<Double extends ConformanceDouble>(
+  test: LookupUnderTest<Double>,
+  rig: Rig<Double>,
+): Promise<void> {
+  const deadlineMs = 3_000;
+  await arm(test, rig, 'unavailable-for-long', { times: 'always' });
+  const { timings } = (await expectOutcome(rig, await submit(test, rig, { deadlineMs }), 'expired')).data;
+  expectStrike(rig, 'unavailable-for-long', test.cases.route);
+  const tookMs = Date.parse(timings.settledAt) - Date.parse(timings.submittedAt ?? timings.enqueuedAt);
+  assert.ok(tookMs < deadlineMs * 1.8, `ended ${tookMs} ms after its acceptance, with a deadline of ${deadlineMs} ms`);
 }
 
 /** Whatever happens to look-ups, work is started once. */

@@ -38,8 +38,10 @@ export const submitCases = [
   'refused-input',
   'bad-request',
   'unauthorized',
+  'forbidden',
   'rate-limited',
   'rate-limited-without-hint',
+  'unavailable',
   'cut-before',
   'cut-after',
   'server-error-after',
@@ -77,6 +79,7 @@ export const lookupCases = [
   'rate-limited',
   'rate-limited-without-hint',
   'server-error',
+  'unavailable-for-long',
   'cut-before',
   'unreadable',
   'huge-reply',
@@ -88,6 +91,7 @@ export const lookupCases = [
   'duplicate-rows',
   'reordered-rows',
   'poison',
+  'refused',
 ] as const;
 export type LookupCase = (typeof lookupCases)[number];
 
@@ -103,6 +107,8 @@ export interface LookupCases {
   gone?: Outcome;
   /** What becomes of a submission whose vendor job makes the vendor refuse its whole batch; as `gone` when left out. */
   poisoned?: Outcome;
+  /** What becomes of a submission whose vendor job the vendor refuses to tell of, while it tells of others; `failed`. */
+  refused?: Outcome;
   /** Cases that make no sense here, each with the reason. */
   notApplicable?: Partial<Record<LookupCase, string>>;
 }

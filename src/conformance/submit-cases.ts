@@ -28,8 +28,10 @@ const titles: Record<SubmitCase, string> = {
   'refused-input': 'refuses an input with a field that it does not know, and sends nothing',
   'bad-request': 'is rejected for good by a 400',
   unauthorized: 'goes on after a 401 that passes',
+  forbidden: 'goes on after a 403 that passes',
   'rate-limited': 'waits as long as a 429 asks',
   'rate-limited-without-hint': 'is sent again after a 429 without a hint',
+  unavailable: 'keeps to the time that a 503 names, before it did anything',
   'cut-before': 'a socket that was cut before the vendor took it',
   'cut-after': 'a socket that was cut after the vendor took it',
   'server-error-after': 'a 500 after the vendor took it',
@@ -124,11 +126,21 @@ async function run<Double extends ConformanceDouble>(
     case 'bad-request':
       return ends(await start(input, id), 'rejected', 1);
     case 'unauthorized':
+    case 'forbidden':
     case 'rate-limited-without-hint':
       return ends(await start(input, id), 'succeeded', submits + 1);
     case 'rate-limited':
       await ends(await start(input, id), 'succeeded', submits + 1);
       return expectPause(rig, route, 1_000);
+    case 'unavailable': {
+      const submissionId = await start(input, id);
+      const { outcome } = (await rig.event(submissionId)).data;
+      // Whether such a 503 comes before anything was done is the vendor's to document, and the adapter's to know.
+      const isSentAgain = outcome === 'succeeded';
+      const inDoubt = cases.afterDoubt?.outcome ?? afterDoubt(safetyOf(test, rig, input), false, submits).outcome;
+      await ends(submissionId, isSentAgain ? 'succeeded' : inDoubt, isSentAgain ? submits + 1 : 1);
+      return isSentAgain ? expectPause(rig, route, 2_000) : undefined;
+    }
     case 'slow-reply':
       return ends(await start(input, id), 'succeeded', submits);
     case 'cut-before':

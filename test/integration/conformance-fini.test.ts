@@ -135,18 +135,24 @@ conformance(
       ],
     },
     lookups: {
-      document: { via: 'documents.ingest', title: 'web', route: record, ends: endsOfRecord },
+      // A 400 of one id means, as documented, that it is not one: it is missing.
+      document: { via: 'documents.ingest', title: 'web', route: record, ends: endsOfRecord, refused: 'lost' },
       address: {
         via: 'documents.ingest',
         title: 'web, and the answer names no record',
         route: list,
         ends: endsOfRecord,
-        notApplicable: { poison: 'it reads the list of records, which asks for none by name' },
+        notApplicable: {
+          poison: 'it reads the list of records, which asks for none by name',
+          refused: 'it reads the list of records, which asks for none by name',
+          'unavailable-for-long': 'the list is read before the submit as well, which waits as long as is asked',
+        },
       },
       job: {
         via: 'knowledge.generate',
         route: status,
         ends: { COMPLETED: 'succeeded', FAILED: 'failed' },
+        refused: 'lost',
       },
     },
   },

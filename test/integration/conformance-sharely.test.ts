@@ -187,6 +187,7 @@ conformance(
         title: 'polled by its record',
         route: readKnowledge,
         ends: { COMPLETED: 'succeeded', FAILED: 'failed', PROCESSING_ERROR: 'failed' },
+        notApplicable: { refused: 'the sandbox can refuse a read of every record, not of one' },
       },
     },
   },

@@ -29,6 +29,10 @@ const speed = 60;
 const common: Partial<Record<Fault, { fault: string; argument?: number }>> = {
   'bad-request': { fault: 'bad-request' },
   unauthorized: { fault: 'unauthorized' },
+  forbidden: { fault: 'forbidden' },
+  unavailable: { fault: 'unavailable', argument: 2 },
+  'unavailable-for-long': { fault: 'unavailable', argument: 60 },
+  refused: { fault: 'bad-request' },
   'rate-limited': { fault: 'rate-limited', argument: 1 },
   'rate-limited-without-hint': { fault: 'quota-exceeded' },
   'server-error': { fault: 'server-error' },
@@ -66,7 +70,8 @@ export async function sandboxDouble(played: Played): Promise<SandboxDouble> {
       if (shared === undefined) throw new Error(`${vendor}: nobody says how to play ${fault}`);
       const route = played.routes[where.route];
       if (route === undefined) throw new Error(`${vendor}: nobody says what ${where.route} is to the sandbox`);
-      rules.push(sandbox.faults.arm({ vendor, route, times: where.times, ...shared }).id);
+      const only = fault === 'refused' && where.job !== undefined ? { jobId: where.job } : {};
+      rules.push(sandbox.faults.arm({ vendor, route, times: where.times, ...shared, ...only }).id);
     },
     requests: () =>
       sandbox.ledger.entries({ vendor }).map((entry): DoubleRequest => {

@@ -48,6 +48,9 @@ export function disturbRows(
       case 'poison':
         disturbed = refusals['not-found'];
         break;
+      case 'refused':
+        disturbed = { status: 400, json: { message: 'this one I do not tell of' } };
+        break;
       case 'partial':
         rows = rows.slice(1);
         break;
