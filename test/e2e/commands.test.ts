@@ -72,9 +72,14 @@ describe('configuration faults', () => {
   const redis = { REDIS_URL: 'redis://127.0.0.1:1' };
 
   it.each<[string, string[], Record<string, string>, string[]]>([
-    ['no Redis for a worker', ['worker'], { KNOWHERE_API_KEY: 'sk_x' }, ['REDIS_URL: is not set; ']],
-    ['no Redis for the board', ['board'], {}, ['REDIS_URL: is not set; ']],
-    ['no Redis for status', ['status', 'knowhere', 'x'], {}, ['REDIS_URL: is not set; ']],
+    [
+      'no Redis for a worker',
+      ['worker'],
+      { KNOWHERE_API_KEY: 'sk_x' },
+      ['REDIS_URL: is not set, nor is REDIS_URL_FILE; '],
+    ],
+    ['no Redis for the board', ['board'], {}, ['REDIS_URL: is not set, nor is REDIS_URL_FILE; ']],
+    ['no Redis for status', ['status', 'knowhere', 'x'], {}, ['REDIS_URL: is not set, nor is REDIS_URL_FILE; ']],
     ['no credentials at all', ['worker'], redis, ['KNOWHERE_API_KEY']],
     [
       'a vendor without credentials',

@@ -1,7 +1,7 @@
 import { rmSync } from 'node:fs';
 import path from 'node:path';
 import { createInterface } from 'node:readline/promises';
-import { loadConfig, requireRedis } from '../../config/load-config.ts';
+import { loadSettings, requireRedis } from '../../config/load-config.ts';
 import { RedisUnavailableError } from '../../core/errors.ts';
 import { openFailFastConnection } from '../../queues/connection.ts';
 import { eraseSubmission } from '../../queues/erase-submission.ts';
@@ -20,7 +20,7 @@ export interface EraseFlags {
 /** Removes what is kept of one settled submission, and says what it cannot reach. */
 export async function erase(vendor: string, submissionId: string, flags: EraseFlags): Promise<number> {
   findVendor(vendor);
-  const config = loadConfig(process.env, adapters);
+  const config = loadSettings(process.env, adapters);
   const target = requireRedis(config);
   if (flags.yes !== true) await confirm(`Erase ${vendor} ${submissionId}? What is removed cannot be brought back.`);
   const redis = openFailFastConnection(target, (error) => noteRedisTrouble(describeTarget(target), error));

@@ -55,6 +55,11 @@ const isBlank = (error: unknown): boolean =>
   error === undefined || error === null || error === false || (typeof error === 'string' && error.trim() === '');
 const isDone = (row: unknown): boolean =>
   own(row, 'linkedJobStatus') === 'COMPLETED' && own(row, 'success') === true && isBlank(own(row, 'error'));
+/** The case of the vendor's word decides nothing. */
+const isCompleted = (row: unknown): boolean => textOf(own(row, 'jobStatus')).trim().toUpperCase() === 'COMPLETED';
+/** Over and with an article, whatever the word. */
+const hasArticle = (row: unknown): boolean =>
+  textOf(own(row, 'completedAt')) !== '' && textOf(own(row, 'hcArticleId')) !== '';
 /** A run that was not there before. */
 const hasBegun = (row: unknown): boolean => {
   const jobId = textOf(own(row, 'linkedJobId'));
@@ -233,7 +238,7 @@ export const finiCalls: WireCall[] = [
       })),
     jobs: [{ id: uuid, extra: undefined }],
     says: (served) =>
-      jobsOf(served).some((row) => isSame(own(row, 'id'), uuid) && own(row, 'jobStatus') === 'COMPLETED'),
+      jobsOf(served).some((row) => isSame(own(row, 'id'), uuid) && (isCompleted(row) || hasArticle(row))),
   },
 ];
 
