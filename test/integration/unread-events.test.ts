@@ -3,6 +3,7 @@ import { Redis } from 'ioredis';
 import { expect, it } from 'vitest';
 import { silentLogger } from '../../src/ports/logger.ts';
 import { UnreadEvents } from '../../src/workers/unread-events.ts';
+import { Harness, until } from '../helpers/harness.ts';
 import { freshPrefix, redisUrl } from '../helpers/redis.ts';
 
 it('events that nothing takes are removed once they are too old, with one line, and no others', async () => {
@@ -37,3 +38,23 @@ it('events that nothing takes are removed once they are too old, with one line, 
     connection.disconnect();
   }
 });
+
+const isOf = (data: unknown, id: string): boolean => (data as { subject?: string }).subject === id;
+
+it('workers remove them by themselves where the configuration says how old they may get', async () => {
+  const harness = await Harness.start({
+    env: { KNOWHERE_API_KEY: 'sk_x' },
+    change: (config) => ({ ...config, retention: { ...config.retention, unreadEventsSeconds: 3_600 } }),
+  });
+  try {
+    const queue = harness.queue('results-unread');
+    await queue.add('event', {}, { jobId: 'forgotten', timestamp: Date.now() - 3_700_000 });
+    // A queue that the harness takes no events from, and one submission that makes its workers deliver there.
+    const id = await harness.submit('knowhere', 'parse', {}, { replyTo: 'results-unread' });
+    await until(async () => (await queue.getWaiting()).some(({ data }) => isOf(data, id)));
+    await until(async () => (await queue.getJob('forgotten')) === undefined, 25_000);
+    expect((await queue.getWaiting()).map(({ data }) => isOf(data, id))).toEqual([true]);
+  } finally {
+    await harness.stop();
+  }
+}, 40_000);
