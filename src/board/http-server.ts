@@ -10,7 +10,7 @@ export interface ListeningServer {
 
 /** How long open requests may take to end once the server closes, ms. */
 const closeGraceMs = 1_000;
-/** Connections that one address may have open: a browser opens six, and a client that holds more shuts out nobody else. */
+/** Connections that one address may have open: a browser opens six; one client cannot use up those of all others. */
 const maxConnectionsPerAddress = 50;
 /** A request whose header is not there by then is given up; looked at each second, since waiting connections cost a place. */
 const timeLimits = {

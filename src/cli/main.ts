@@ -161,7 +161,7 @@ function buildProgram(done: (exitCode: number) => void): Command {
 
   program
     .command('vendor-jobs')
-    .description('list what a vendor has recorded for an account, whoever started it, where the vendor has such a list')
+    .description('list all jobs that a vendor has recorded for an account, where the vendor offers such a list')
     .argument('<vendor>', 'such as sharely')
     .option('--account <name>', 'which configured credentials to use (default: default)')
     .option('--json', 'print one JSON object a line')

@@ -7,7 +7,7 @@ import { secretReference, type ConfigFile } from './config-file.ts';
 /**
  * Refuses addresses of a configuration file that was only found in the working folder, where the secret that would be sent
  * there is not the file's own: it comes from the environment, or from a file outside that folder. A worker that is
- * started in a foreign folder would otherwise send the keys of its environment to whoever wrote the file.
+ * started in a foreign folder would otherwise send the keys of its environment to the author of the file.
  * @param file - the path of the configuration file
  */
 export function refuseFoundAddresses(

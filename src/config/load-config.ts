@@ -83,7 +83,7 @@ export function loadConfig(env: Environment, adapters: readonly VendorAdapter[],
 }
 
 /**
- * Reads the same for a command that asks no vendor: whoever only looks at submissions needs none of the secrets.
+ * Reads the same for a command that sends no vendor request and therefore needs no vendor secret.
  * @throws ConfigError with every fault at once
  */
 export function loadSettings(env: Environment, adapters: readonly VendorAdapter[], cwd = process.cwd()): Settings {

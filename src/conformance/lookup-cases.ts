@@ -151,7 +151,7 @@ async function isolatesPoison<Double extends ConformanceDouble>(
   expectStrike(rig, 'poison', test.cases.route);
 }
 
-/** Somebody else's vendor job, say: asking on until the deadline would help nobody, and the others are not at fault. */
+/** A vendor job of another key, for example: polling it until the deadline is pointless, and the others must go on. */
 async function endsRefused<Double extends ConformanceDouble>(
   test: LookupUnderTest<Double>,
   rig: Rig<Double>,

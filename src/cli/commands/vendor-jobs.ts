@@ -13,7 +13,7 @@ import { complain } from '../report-error.ts';
 import { adapters } from '../vendor-modules.ts';
 
 /**
- * Prints the vendor's own list of jobs of one account, whoever started them: one line each, or one JSON object a line.
+ * Prints the vendor's own list of jobs of one account, including those started elsewhere: one line each, or one JSON object a line.
  * @throws CommandError (usage) where the vendor has no such list or the account is not configured, (unavailable) where
  * the vendor does not answer; ConfigError where the vendor has no credentials
  */
