@@ -197,8 +197,8 @@ describe('Redis Cluster', () => {
     await rig.queue('knowhere.submit').resume();
     // Made failed by somebody's hand.
     await rig.parse('failed-by-hand', {}, { poll: { initialDelayMs: 60_000, maxDelayMs: 60_000 } });
-    await rig.inPhase('failed-by-hand', 'polling');
-    await connection.zrem('{swept}:knowhere.poll:delayed', 'failed-by-hand');
+    // Not its phase: that is written a moment before the job stands in line.
+    await until(async () => (await connection.zrem('{swept}:knowhere.poll:delayed', 'failed-by-hand')) === 1);
     await connection.zadd('{swept}:knowhere.poll:failed', Date.now(), 'failed-by-hand');
     await connection.hset('{swept}:knowhere.poll:failed-by-hand', { failedReason: 'by hand', finishedOn: Date.now() });
     // A name of BullMQ's own.

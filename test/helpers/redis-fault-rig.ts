@@ -38,6 +38,9 @@ export interface FaultRigOptions {
 }
 
 const vendors = { knowhere, fini, sharely };
+const stageQueues = Object.keys(vendors).flatMap((vendor) => [`${vendor}.submit`, `${vendor}.poll`]);
+/** BullMQ's states of jobs that are not over. */
+const openTypes = ['active', 'wait', 'delayed', 'failed'] as const;
 
 /**
  * Workers of all vendors, a producer and the sandbox, around a Redis that is about to have trouble. Nobody takes from
@@ -154,7 +157,8 @@ export class RedisFaultRig {
     const missing = async (): Promise<string> => {
       const subjects = new Set((await read()).map((event) => event.subject));
       const open = ids.filter((id) => !subjects.has(id));
-      return (await Promise.all(open.map(async (id) => `${id}: ${JSON.stringify(await this.state(id))}`))).join('\n');
+      const states = open.map(async (id) => `${id}: ${JSON.stringify(await this.state(id))}`);
+      return [...(await Promise.all(states)), ...(await this.#openJobCounts())].join('\n');
     };
     await until(
       async () => {
@@ -169,14 +173,22 @@ export class RedisFaultRig {
 
   /** Jobs of all stages that are not over, jobs that BullMQ counts as failed included. */
   async openJobs(): Promise<number> {
-    const counts = await Promise.all(
-      Object.keys(vendors).flatMap((vendor) =>
-        ['submit', 'poll'].map((stage) =>
-          this.queue(`${vendor}.${stage}`).getJobCountByTypes('active', 'wait', 'delayed', 'failed'),
-        ),
-      ),
-    );
+    const counts = await Promise.all(stageQueues.map((name) => this.queue(name).getJobCountByTypes(...openTypes)));
     return counts.reduce((sum, count) => sum + count, 0);
+  }
+
+  /** What keeps `openJobs` from 0: queues with their jobs that are not over, by BullMQ's state. */
+  async #openJobCounts(): Promise<string[]> {
+    const lines = stageQueues.map(async (name) => {
+      const jobs = await Promise.all(
+        openTypes.map(async (type) => {
+          const ids = (await this.queue(name).getJobs([type], 0, 9)).map((job) => job.id);
+          return ids.length === 0 ? '' : ` ${type}: ${ids.join(', ')}`;
+        }),
+      );
+      return jobs.join('') === '' ? '' : `${name}:${jobs.join('')}`;
+    });
+    return (await Promise.all(lines)).filter((line) => line !== '');
   }
 
   /** Vendor jobs by what was submitted: the id is part of every URL and file name. */
