@@ -13,7 +13,7 @@ async function acmeDouble() {
   };
   const find = ({ params: [id = ''] }: Call) => films.get(id);
   const double = await scriptedVendor({
-    statuses: { route: 'GET /v1/renders/states', rows: 'renders', id: 'id', word: 'state' },
+    statuses: { route: 'GET /v1/renders/states', rows: 'renders', id: 'id', word: 'state', error: 'error' },
     routes: {
       'POST /v1/renders': ({ json }) => {
         const { reference } = json as { reference: string };

@@ -5,11 +5,22 @@ import * as z from 'zod';
 // Acme renders films. Invented, and complete: one look-up for twenty renders, a create that is found again by our
 // reference, and a publication without an id, whose outcome stands on the film itself.
 const text = z.string();
-const film = z.object({ id: text, state: text, url: text.nullable().default(null), published: z.boolean().nullish() });
+const film = z.object({
+  id: text,
+  state: text,
+  url: text.nullable().default(null),
+  published: z.boolean().nullish(),
+  error: z.unknown().optional(),
+});
 const films = z.object({ renders: z.array(film) });
 const toStatus = statusWords({ queued: 'pending', done: 'succeeded', failed: 'failed', stopped: 'canceled' });
 type Film = z.output<typeof film>;
-const toReport = ({ state, url }: Film) => ({ status: toStatus(state), vendorStatus: state, result: { url } });
+const toReport = ({ state, url, error: reason }: Film) => {
+  const status = toStatus(state);
+  const message = typeof reason === 'string' ? reason : 'Acme gave no reason';
+  const error = { code: 'vendor_job_failed', message, retryable: false };
+  return { status, vendorStatus: state, result: { url }, ...(status === 'failed' ? { error } : {}) };
+};
 
 export const acme = defineVendor({
   name: 'acme',

@@ -1,6 +1,7 @@
 import type { Lookup, Operation } from '../ports/vendor-adapter.ts';
 import { casesOfDeclaration } from './declaration-cases.ts';
 import type { ConformanceDouble } from './double.ts';
+import { casesOfFiles } from './file-cases.ts';
 import { casesOfLookup } from './lookup-cases.ts';
 import type { ConformanceCase, ConformanceOptions, OperationCases } from './options.ts';
 import { ReadAhead } from './read-ahead.ts';
@@ -61,7 +62,10 @@ export function conformanceCases<Double extends ConformanceDouble>(
   const operations = Object.entries(options.operations).flatMap(([name, given]) => {
     const operation: Operation | undefined = adapter.operations[name];
     if (operation === undefined) return [];
-    return listOf(given).flatMap((cases) => casesOfOperation({ name, operation, cases, onRig }));
+    return listOf(given).flatMap((cases) => {
+      const test = { name, operation, cases, onRig };
+      return [...casesOfOperation(test), ...casesOfFiles(test)];
+    });
   });
   const lookups = Object.entries(options.lookups).flatMap(([name, cases]) => {
     const lookup: Lookup | undefined = adapter.lookups[name];

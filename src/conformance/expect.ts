@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { CompletionEvent } from '../core/completion-event.ts';
 import type { Outcome } from '../core/submission.ts';
-import type { ConformanceDouble, Fault, Route } from './double.ts';
+import type { ConformanceDouble, Route } from './double.ts';
 import type { Rig } from './rig.ts';
 
 type AnyRig = Rig<ConformanceDouble>;
@@ -24,7 +24,7 @@ export async function expectSubmits(rig: AnyRig, submissionId: string, route: Ro
 }
 
 /** A fault that never struck leaves a happy path, which every adapter passes. */
-export function expectStrike(rig: AnyRig, fault: Fault, route: Route): void {
+export function expectStrike(rig: AnyRig, fault: string, route: Route): void {
   assert.ok(rig.double.strikes() > 0, `${fault} never struck: was ${route} asked at all?`);
 }
 
@@ -35,6 +35,16 @@ export function expectPause(rig: AnyRig, route: Route, ms: number): void {
   const gap = next.at - refused.at;
   // The double's clock reads whole milliseconds.
   assert.ok(gap >= ms - 2, `${route} was sent again after ${gap} ms, and the vendor had asked for ${ms} ms`);
+}
+
+/** What is told of an error must be safe to log, to print on a terminal, and to keep. */
+export function expectHarmless(error: unknown, secrets: readonly string[]): void {
+  const told = JSON.stringify(error, (_, value: unknown) =>
+    typeof value === 'string' ? value.replaceAll(/[\p{Cc}\p{Bidi_Control}]/gu, '<control character>') : value,
+  );
+  assert.ok(!told.includes('<control character>'), `the error has control characters: ${told.slice(0, 400)}`);
+  assert.ok(!secrets.some((secret) => told.includes(secret)), 'the error quotes a secret of the account');
+  assert.ok(told.length < 20_000, `the error is ${told.length} characters long`);
 }
 
 function times(count: number): string {

@@ -5,10 +5,12 @@
 export { conformance, conformanceCases, type TestFramework } from './conformance.ts';
 export { faults, type ConformanceDouble, type DoubleRequest, type Fault, type Route, type Where } from './double.ts';
 export {
+  fileCases,
   lookupCases,
   submitCases,
   type ConformanceCase,
   type ConformanceOptions,
+  type FileCase,
   type Given,
   type LookupCase,
   type LookupCases,

@@ -40,6 +40,11 @@ const titles: Record<LookupCase, string> = {
   'reordered-rows': 'rows in another order belong to whom they name',
   poison: 'one id that spoils its batch holds up no other submission',
   refused: 'a vendor job that is refused while others are told of ends badly after its grace',
+  'odd-word': 'a null in place of the status word, twice, is not terminal',
+  'other-case': 'status words in the other case are read',
+  'empty-error': 'an empty object in place of an error is none',
+  'text-error': 'an error that is a plain text is told',
+  'shared-job': 'two submissions that the vendor gives one job both end, each told once',
 };
 
 /** What only a batch can do wrong. */
@@ -53,6 +58,9 @@ const strikes: Partial<Record<LookupCase, number | 'always'>> = {
   empty: 2,
   partial: 2,
   'unknown-status': 2,
+  'odd-word': 2,
+  'other-case': 'always',
+  'empty-error': 'always',
   gone: 'always',
   'duplicate-rows': 'always',
   'reordered-rows': 'always',
@@ -108,6 +116,8 @@ async function run<Double extends ConformanceDouble>(
   if (id === 'poison') return isolatesPoison(test, rig);
   if (id === 'refused') return endsRefused(test, rig);
   if (id === 'unavailable-for-long') return endsInTime(test, rig);
+  if (id === 'text-error') return tellsOfError(test, rig);
+  if (id === 'shared-job') return sharesJob(test, rig);
   await arm(test, rig, id, { times: strikes[id] ?? 1 });
   const count = ofBatches.has(id) ? 3 : 1;
   const ids = await Promise.all(Array.from({ length: count }, () => submit(test, rig)));
@@ -165,6 +175,34 @@ async function endsRefused<Double extends ConformanceDouble>(
   const { data } = await expectOutcome(rig, refused, expected);
   expectStrike(rig, 'refused', test.cases.route);
   assert.ok(data.error !== null, `ended as ${expected} without an error`);
+}
+
+async function tellsOfError<Double extends ConformanceDouble>(
+  test: LookupUnderTest<Double>,
+  rig: Rig<Double>,
+): Promise<void> {
+  const said = 'the ink ran out on page 7';
+  const [word, outcome] = Object.entries(test.cases.ends).find(([, end]) => end !== 'succeeded') ?? ['', 'failed'];
+  await arm(test, rig, 'ends-as', { times: 'always', argument: word });
+  await arm(test, rig, 'text-error', { times: 'always', argument: said });
+  const { data } = await expectOutcome(rig, await submit(test, rig), outcome);
+  expectStrike(rig, 'text-error', test.cases.route);
+  assert.ok(JSON.stringify(data).includes(said), `nothing in the event tells what the vendor said: ${said}`);
+}
+
+/** Whoever keeps notes by the vendor job's id alone mixes the two up. */
+async function sharesJob<Double extends ConformanceDouble>(
+  test: LookupUnderTest<Double>,
+  rig: Rig<Double>,
+): Promise<void> {
+  const route = test.via.submit;
+  assert.ok(route !== undefined, 'name the request that starts the work in `submit`');
+  await rig.double.arm('shared-job', { operation: test.cases.via, at: 'submit', route, times: 'always' });
+  const ids = await Promise.all([1, 2].map(() => submit(test, rig, unhurried)));
+  const jobs = [];
+  for (const one of ids) jobs.push((await expectOutcome(rig, one, 'succeeded')).data.vendorJobs.map((job) => job.id));
+  expectStrike(rig, 'shared-job', route);
+  assert.deepEqual(jobs[0], jobs[1], 'the two do not share a vendor job');
 }
 
 async function endsInTime<Double extends ConformanceDouble>(

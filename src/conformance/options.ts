@@ -41,6 +41,7 @@ export const submitCases = [
   'forbidden',
   'rate-limited',
   'rate-limited-without-hint',
+  'rate-limited-at-once',
   'unavailable',
   'cut-before',
   'cut-after',
@@ -48,8 +49,16 @@ export const submitCases = [
   'unreadable',
   'slow-reply',
   'huge-reply',
+  'odd-errors',
+  'hostile-error',
+  'others-forbidden',
+  'others-rate-limited',
 ] as const;
 export type SubmitCase = (typeof submitCases)[number];
+
+/** What befalls files, of operations that have an `upload` or a `result`. */
+export const fileCases = ['upload-link-dead', 'result-late', 'result-link-dead', 'page-for-result'] as const;
+export type FileCase = (typeof fileCases)[number];
 
 export interface OperationCases<Double = ConformanceDouble> {
   /** Tells several entries of one operation apart. */
@@ -60,6 +69,10 @@ export interface OperationCases<Double = ConformanceDouble> {
   submit?: Route;
   /** How many of them one submission takes; 1 when left out. */
   submits?: number;
+  /** The request that uploads the file of an input. Left out where there is none. */
+  upload?: Route;
+  /** The request that downloads the result. Left out where there is none. */
+  result?: Route;
   /**
    * How many pieces of work there are at the double. One is wanted, however often it was asked: this is what shows
    * that a resend which is declared `safe` is not. It can be left out where the double can not tell.
@@ -71,7 +84,7 @@ export interface OperationCases<Double = ConformanceDouble> {
    */
   afterDoubt?: { outcome: Outcome; submits: number; because: string };
   /** Cases that make no sense here, each with the reason. */
-  notApplicable?: Partial<Record<SubmitCase, string>>;
+  notApplicable?: Partial<Record<SubmitCase | FileCase, string>>;
 }
 
 export const lookupCases = [
@@ -92,6 +105,11 @@ export const lookupCases = [
   'reordered-rows',
   'poison',
   'refused',
+  'odd-word',
+  'other-case',
+  'empty-error',
+  'text-error',
+  'shared-job',
 ] as const;
 export type LookupCase = (typeof lookupCases)[number];
 

@@ -118,6 +118,29 @@ export class Rig<Double extends ConformanceDouble> {
     }
   }
 
+  /** The completion event, where there is one already. */
+  eventSoFar(submissionId: string): CompletionEvent | undefined {
+    return this.#events.get(submissionId);
+  }
+
+  /** The secrets of the account that submissions go to. */
+  get secrets(): readonly string[] {
+    const account = this.config.vendors[0]?.accounts[0]?.account as Readonly<Record<string, unknown>> | undefined;
+    return this.#adapter.secrets.flatMap((field) => {
+      const value = account?.[field];
+      return typeof value === 'string' && value !== '' ? [value] : [];
+    });
+  }
+
+  /** Waits until something is so, or fails with `message`. */
+  async until(isSo: () => boolean, message: string): Promise<void> {
+    for (let tries = 0; tries < 1_000; tries += 1) {
+      if (isSo()) return;
+      await sleep(15);
+    }
+    throw new Error(message);
+  }
+
   /** The vendor jobs of a submission, once the vendor has taken it. */
   async vendorJobIds(submissionId: string): Promise<string[]> {
     for (let tries = 0; tries < 400; tries += 1) {

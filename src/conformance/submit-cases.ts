@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import type { Outcome } from '../core/submission.ts';
 import type { Operation, ResendSafety } from '../ports/vendor-adapter.ts';
 import type { ConformanceDouble, Fault } from './double.ts';
+import { goesOnBeside, tellsNoHarm, tellsOddErrors } from './error-cases.ts';
 import { expectOutcome, expectPause, expectStrike, expectSubmits } from './expect.ts';
 import { submitCases, type ConformanceCase, type OperationCases, type SubmitCase } from './options.ts';
 import type { Rig } from './rig.ts';
@@ -31,6 +32,7 @@ const titles: Record<SubmitCase, string> = {
   forbidden: 'goes on after a 403 that passes',
   'rate-limited': 'waits as long as a 429 asks',
   'rate-limited-without-hint': 'is sent again after a 429 without a hint',
+  'rate-limited-at-once': 'goes slower at each 429 that asks for no wait',
   unavailable: 'keeps to the time that a 503 names, before it did anything',
   'cut-before': 'a socket that was cut before the vendor took it',
   'cut-after': 'a socket that was cut after the vendor took it',
@@ -38,14 +40,18 @@ const titles: Record<SubmitCase, string> = {
   unreadable: 'an unreadable 2xx',
   'slow-reply': 'is sent once, however slow the answer',
   'huge-reply': 'a huge 2xx',
+  'odd-errors': 'is rejected with a reason, whatever the shape of the error',
+  'hostile-error': 'lets nothing of a hostile error out: no key, no control characters, no endless text',
+  'others-forbidden': 'work that was taken goes on while others are refused with 403',
+  'others-rate-limited': 'work that was taken goes on while others are refused with 429',
 };
 
 /** All that can happen to the request that starts work. */
 export function casesOfOperation<Double extends ConformanceDouble>(
   test: OperationUnderTest<Double>,
 ): ConformanceCase[] {
-  const { name, cases, operation } = test;
-  const group = cases.title === undefined ? name : `${name} (${cases.title})`;
+  const { cases, operation } = test;
+  const group = groupOf(test);
   return submitCases.map((id): ConformanceCase => {
     const reason = cases.notApplicable?.[id] ?? (needsSubmit(id) ? whyNoSubmit(test) : undefined);
     if (reason !== undefined) return notApplicable(group, titles[id], reason);
@@ -54,6 +60,10 @@ export function casesOfOperation<Double extends ConformanceDouble>(
     const title = id in doubts ? `resend ${declared}${because}: ${titles[id]}` : titles[id];
     return { group, name: title, run: () => test.onRig((rig) => run(test, id, rig)) };
   });
+}
+
+export function groupOf<Double extends ConformanceDouble>({ name, cases }: OperationUnderTest<Double>): string {
+  return cases.title === undefined ? name : `${name} (${cases.title})`;
 }
 
 /** A case that is left out says why, and fails where it does not. */
@@ -129,6 +139,21 @@ async function run<Double extends ConformanceDouble>(
     case 'forbidden':
     case 'rate-limited-without-hint':
       return ends(await start(input, id), 'succeeded', submits + 1);
+    case 'rate-limited-at-once': {
+      await rig.double.arm(id, { operation: name, at: 'submit', route, times: 4 });
+      await ends(await start(input), 'succeeded', submits + 4);
+      const times = rig.requestsTo(route).map(({ at }) => at);
+      const tookMs = (times[4] ?? 0) - (times[0] ?? 0);
+      return assert.ok(tookMs >= 1_000, `${route} was sent five times within ${tookMs} ms, four of them refused`);
+    }
+    case 'odd-errors':
+      return tellsOddErrors(test, rig, route);
+    case 'hostile-error':
+      return tellsNoHarm(test, rig, route);
+    case 'others-forbidden':
+      return goesOnBeside(test, rig, 'forbidden', route);
+    case 'others-rate-limited':
+      return goesOnBeside(test, rig, 'rate-limited-for-long', route);
     case 'rate-limited':
       await ends(await start(input, id), 'succeeded', submits + 1);
       return expectPause(rig, route, 1_000);

@@ -69,6 +69,8 @@ async function answered(
       return effect.kind;
     case 'refuse':
       return double.refuse(effect.refusal(argument), call, admission);
+    case 'replace':
+      return effect.reply(argument);
     case 'deform':
       return effect.deform(await work(), argument);
     case 'pace':

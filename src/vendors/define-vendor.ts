@@ -86,13 +86,14 @@ export function defineOperation<Account>() {
 }
 
 /**
- * Translates a vendor's words for how a job stands. A word that is not listed is `running`: it ends nothing, and the
- * deadline bounds it.
+ * Translates a vendor's words for how a job stands, in any case where none is listed as written. A word that is not
+ * listed is `running`: it ends nothing, and the deadline bounds it.
  * @throws Error where a word stands for nothing that a vendor job can be
  * @example const toStatus = statusWords({ queued: 'pending', done: 'succeeded', failed: 'failed' });
  */
 export function statusWords(words: Readonly<Record<string, VendorJobStatus>>): (word: string) => VendorJobStatus {
   checkStatusWords(words);
   const known = new Map(Object.entries(words));
-  return (word) => known.get(word) ?? 'running';
+  const folded = new Map(Object.entries(words).map(([word, status]) => [word.toLowerCase(), status]));
+  return (word) => known.get(word) ?? folded.get(word.toLowerCase()) ?? 'running';
 }

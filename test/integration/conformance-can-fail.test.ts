@@ -114,6 +114,27 @@ describe('the conformance suite finds an adapter that', { concurrent: true, time
     await expect(runCase('a 500, twice, ends nothing', adapter)).rejects.toThrow('ended as failed');
   });
 
+  it('takes a null in place of a word for the end', async () => {
+    const adapter = withLook(async (jobs, context) => {
+      try {
+        return await lookup.look(jobs, context);
+      } catch {
+        return new Map(jobs.map((job) => [job.id, { status: 'failed' }]));
+      }
+    });
+    const name = 'a null in place of the status word, twice, is not terminal';
+    await expect(runCase(name, adapter)).rejects.toThrow('ended as failed');
+  });
+
+  it('keeps to itself why a job failed', async () => {
+    const adapter = withLook(async (jobs, context) => {
+      const found = await lookup.look(jobs, context);
+      const error = { code: 'vendor_job_failed', message: 'it failed', retryable: false };
+      return new Map([...found].map(([id, one]) => [id, { ...one, error } as typeof one]));
+    });
+    await expect(runCase('an error that is a plain text is told', adapter)).rejects.toThrow('nothing in the event');
+  });
+
   it('has an operation that nobody tests', async () => {
     const operations = { render: acmeCases.operations['render']! };
     await expect(runCase('every operation and every look-up has its cases', acme, { operations })).rejects.toThrow();

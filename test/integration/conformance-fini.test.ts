@@ -33,11 +33,17 @@ function play(): Promise<SandboxDouble> {
       // A page goes by its address until its record is known.
       const jobId = route === list && job !== undefined ? sandbox.jobs({ source: job }).jobs[0]?.id : job;
       const only = jobId === undefined ? {} : { jobId };
+      const at = { route: route === status ? 'status' : route === list ? 'list' : 'record' };
       if (fault === 'empty' && route === record) return { fault: 'foreign-json', route: 'record' };
       if (fault === 'gone' && route === list) return { fault: 'rows-empty', route: 'list', skip: 1 };
       if (fault === 'gone') return { fault: 'gone-after', argument: 0 };
       if (fault === 'poison') return { fault: 'poison-id', ...only };
       if (fault === 'unknown-status') return { fault: 'unknown-job-status', argument: 'ARCHIVING' };
+      const word = route === status ? 'jobStatus' : 'status';
+      if (fault === 'odd-word') return { fault: 'field-is', argument: `${word}=null`, ...at };
+      if (fault === 'other-case') return { fault: 'field-case', argument: word, ...at };
+      if (fault === 'empty-error') return { fault: 'field-is', argument: 'error={}', ...at };
+      if (fault === 'text-error') return { fault: 'field-is', argument: `error="${argument}"`, ...at };
       if (fault !== 'ends-as') return undefined;
       if (argument === withoutSuccess) return { fault: 'completed-without-success', argument: 'no-success' };
       if (argument === withError) return { fault: 'completed-without-success', argument: 'error-text' };
@@ -61,6 +67,9 @@ const endsOfRecord = {
   [withoutSuccess]: 'failed',
   [withError]: 'failed',
 } as const;
+
+const takenByThen = 'the refresh was taken by then: its documents end as failed, and nothing is rejected';
+const ownRecord = 'pages share a record only by their address; the tests of Fini have them';
 
 conformance(
   {
@@ -116,7 +125,9 @@ conformance(
           submit: bulk,
           afterDoubt: { outcome: 'unconfirmed', submits: 1, because: 'the vendor has no list of generation jobs' },
           notApplicable: {
-            'bad-request': 'the refresh was taken by then: its documents end as failed, and nothing is rejected',
+            'bad-request': takenByThen,
+            'odd-errors': takenByThen,
+            'hostile-error': takenByThen,
           },
         },
       ],
@@ -136,13 +147,22 @@ conformance(
     },
     lookups: {
       // A 400 of one id means, as documented, that it is not one: it is missing.
-      document: { via: 'documents.ingest', title: 'web', route: record, ends: endsOfRecord, refused: 'lost' },
+      document: {
+        via: 'documents.ingest',
+        title: 'web',
+        route: record,
+        ends: endsOfRecord,
+        refused: 'lost',
+        notApplicable: { 'shared-job': ownRecord },
+      },
       address: {
         via: 'documents.ingest',
         title: 'web, and the answer names no record',
         route: list,
         ends: endsOfRecord,
         notApplicable: {
+          'shared-job': ownRecord,
+          'text-error': 'the reason is read from the record',
           poison: 'it reads the list of records, which asks for none by name',
           refused: 'it reads the list of records, which asks for none by name',
           'unavailable-for-long': 'the list is read before the submit as well, which waits as long as is asked',
@@ -153,6 +173,11 @@ conformance(
         route: status,
         ends: { COMPLETED: 'succeeded', FAILED: 'failed' },
         refused: 'lost',
+        notApplicable: {
+          'shared-job': 'every generation has a job of its own',
+          'empty-error': 'a status row has no field for a reason',
+          'text-error': 'a status row has no field for a reason',
+        },
       },
     },
   },

@@ -9,16 +9,24 @@ import { sandboxDouble, type SandboxDouble } from './vendor-adapter.contract.ts'
 type Cases = OperationCases<SandboxDouble>;
 const create = 'POST /v1/jobs';
 const look = 'GET /v1/jobs/*';
+const put = 'PUT /storage/*';
+const get = 'GET /storage/*';
 
 function play(dialect: 'doc' | 'impl'): Promise<SandboxDouble> {
   return sandboxDouble({
     vendor: 'knowhere',
     options: { dialect },
-    routes: { [create]: 'create', [look]: 'lookup' },
-    own(fault, { argument }) {
+    routes: { [create]: 'create', [look]: 'lookup', [put]: 'upload', [get]: 'result' },
+    own(fault, { argument, route }) {
       if (fault === 'empty') return { fault: 'foreign-json', route: 'lookup' };
       if (fault === 'gone') return { fault: 'gone-after', argument: 0 };
       if (fault === 'unknown-status') return { fault: 'unknown-status' };
+      if (fault === 'odd-word') return { fault: 'field-is', argument: 'status=null', route: 'lookup' };
+      if (fault === 'other-case') return { fault: 'field-case', argument: 'status', route: 'lookup' };
+      if (fault === 'empty-error') return { fault: 'field-is', argument: 'error={}', route: 'lookup' };
+      if (fault === 'text-error') return { fault: 'field-is', argument: `error="${argument}"`, route: 'lookup' };
+      if (fault === 'link-dead') return { fault: route === put ? 'upload-expired' : 'result-expired' };
+      if (fault === 'page-for-file') return { fault: 'result-not-zip' };
       if (fault !== 'ends-as') return undefined;
       return argument === 'failed' ? { fault: 'fail' } : 'nothing-to-do';
     },
@@ -38,11 +46,13 @@ const fromFile: Cases = {
     return { sourceType: 'file', file: `${n}.md` };
   },
   submit: create,
+  upload: put,
 };
 const downloaded: Cases = {
   title: 'url, result downloaded and verified',
   input: ({ n }) => ({ sourceType: 'url', sourceUrl: `https://example.com/${n}.pdf`, download: true }),
   submit: create,
+  result: get,
 };
 const watch: Cases = {
   async input({ double, n }) {
@@ -59,7 +69,15 @@ const common: Pick<ConformanceOptions<SandboxDouble>, 'adapter' | 'redisUrl' | '
   adapter: knowhere,
   redisUrl,
   env: ({ baseUrl }) => ({ KNOWHERE_API_KEY: 'sk_test', KNOWHERE_BASE_URL: baseUrl }),
-  lookups: { job: { via: 'parse', title: 'url', route: look, ends: { done: 'succeeded', failed: 'failed' } } },
+  lookups: {
+    job: {
+      via: 'parse',
+      title: 'url',
+      route: look,
+      ends: { done: 'succeeded', failed: 'failed' },
+      notApplicable: { 'shared-job': 'every create has a job of its own' },
+    },
+  },
 };
 
 describe('the deployed dialect', () => {
@@ -71,7 +89,11 @@ describe('the deployed dialect', () => {
       operations: {
         parse: [
           fromUrl,
-          { ...fromFile, afterDoubt: { outcome: 'succeeded', submits: 2, because: lostLink } },
+          {
+            ...fromFile,
+            afterDoubt: { outcome: 'succeeded', submits: 2, because: lostLink },
+            notApplicable: { 'upload-link-dead': 'the deployed dialect shows no other link' },
+          },
           downloaded,
         ],
         watch,

@@ -47,6 +47,10 @@ function play(): Promise<SandboxDouble> {
       if (fault === 'unknown-status') {
         return { fault: isWorkflow ? 'workflow-runs-as' : 'knowledge-runs-as', argument: 'REHEARSING' };
       }
+      const at = { route: isWorkflow ? 'background-jobs' : 'knowledge-get' };
+      if (fault === 'odd-word') return { fault: 'field-is', argument: 'status=null', ...at };
+      if (fault === 'other-case') return { fault: 'field-case', argument: isWorkflow ? 'name' : 'status', ...at };
+      if (fault === 'shared-job') return { fault: 'joins-workflow' };
       if (fault !== 'ends-as') return undefined;
       if (argument === 'COMPLETED') return 'nothing-to-do';
       return { fault: isWorkflow ? 'workflow-ends-as' : 'knowledge-ends-as', argument: argument ?? '', ...only };
@@ -156,6 +160,11 @@ const operations: Record<string, OperationCases<SandboxDouble> | OperationCases<
   },
 };
 
+const noReason = {
+  'empty-error': 'a row has no field for a reason',
+  'text-error': 'a row has no field for a reason',
+} as const;
+
 conformance(
   {
     adapter: sharely,
@@ -181,13 +190,18 @@ conformance(
           TIMED_OUT: 'failed',
         },
         poisoned: 'failed',
+        notApplicable: noReason,
       },
       knowledge: {
         via: 'knowledge.upload',
         title: 'polled by its record',
         route: readKnowledge,
         ends: { COMPLETED: 'succeeded', FAILED: 'failed', PROCESSING_ERROR: 'failed' },
-        notApplicable: { refused: 'the sandbox can refuse a read of every record, not of one' },
+        notApplicable: {
+          ...noReason,
+          'shared-job': 'every upload has a record of its own',
+          refused: 'the sandbox can refuse a read of every record, not of one',
+        },
       },
     },
   },

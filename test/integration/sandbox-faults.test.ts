@@ -199,6 +199,19 @@ const cases: Record<string, (marker: string) => Promise<void>> = {
       expect((await answered(jobsUrl(), urlJob(`${marker}--${shape}`))).json()).toEqual(value);
     }
   },
+  replies: async (marker) => {
+    sandbox.faults.arm({ fault: marker, argument: '418 {"short": "and stout"}' });
+    const answer = await answered(jobsUrl(), urlJob());
+    expect([answer.status, answer.json(), jobCount()]).toEqual([418, { short: 'and stout' }, 0]);
+  },
+  'field-is': async (marker) => {
+    sandbox.faults.arm({ fault: marker, argument: 'status={"is":"odd"}', route: 'create' });
+    expect((await created()).status).toEqual({ is: 'odd' });
+  },
+  'field-case': async (marker) => {
+    sandbox.faults.arm({ fault: marker, argument: 'status', route: 'create' });
+    expect((await created()).status).toBe('WAITING-FILE');
+  },
   'duplicate-keys': damaged((answer) => {
     expect(answer.text.match(/"job_id":/g)).toHaveLength(2);
     expect(answer.json().job_id).toMatch(/^job_/);

@@ -279,7 +279,7 @@ describe('background-jobs of Sharely', () => {
     await lookUps.pause();
     const inputs = [1, 2, 3, 4, 5, 6].map((n) => ({ name: `Role ${n}`, customerRoleId: `role-${n}` }));
     const ids = await Promise.all(inputs.map((input) => harness.submit('sharely', 'role.upsert', input, { poll })));
-    await until(async () => (await lookUps.getJobCountByTypes('wait', 'paused')) === ids.length);
+    await until(async () => (await lookUps.getJobCountByTypes('wait')) === ids.length);
     await lookUps.resume();
     const events = await Promise.all(ids.map((id) => harness.event(id)));
     for (const [at, { data }] of events.entries()) {

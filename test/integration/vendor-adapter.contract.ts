@@ -34,6 +34,11 @@ const common: Partial<Record<Fault, { fault: string; argument?: number }>> = {
   'unavailable-for-long': { fault: 'unavailable', argument: 60 },
   refused: { fault: 'bad-request' },
   'rate-limited': { fault: 'rate-limited', argument: 1 },
+  'rate-limited-at-once': { fault: 'rate-limited', argument: 0 },
+  'rate-limited-for-long': { fault: 'rate-limited', argument: 60 },
+  'link-dead': { fault: 'forbidden' },
+  'file-late': { fault: 'not-found' },
+  'page-for-file': { fault: 'html-page' },
   'rate-limited-without-hint': { fault: 'quota-exceeded' },
   'server-error': { fault: 'server-error' },
   'server-error-after': { fault: 'server-error-after' },
@@ -61,12 +66,14 @@ export async function sandboxDouble(played: Played): Promise<SandboxDouble> {
       const own = played.own(fault, where, sandbox);
       // How one of several jobs ends is decided once they run: until then, they must not end by themselves.
       if (fault === 'reordered-rows') sandbox.setSpeed(0.5);
+      // The first of two must run when the second comes.
+      if (fault === 'shared-job') sandbox.setSpeed(speed / 20);
       if (own !== undefined) {
         if (own !== 'nothing-to-do') rules.push(sandbox.faults.arm({ vendor, times: where.times, ...own }).id);
         if (where.job !== undefined) sandbox.setSpeed(speed);
         return;
       }
-      const shared = common[fault];
+      const shared = fault === 'error-body' ? { fault: 'replies', argument: `400 ${where.argument}` } : common[fault];
       if (shared === undefined) throw new Error(`${vendor}: nobody says how to play ${fault}`);
       const route = played.routes[where.route];
       if (route === undefined) throw new Error(`${vendor}: nobody says what ${where.route} is to the sandbox`);

@@ -119,6 +119,16 @@ describe('statusWords', () => {
     expect(() => statusWords({ done: 'succeded' as never })).toThrow('"done" stands for "succeded"; it can be pending');
   });
 
+  it('reads a word in another case, where it is not listed as written', () => {
+    const toStatus = statusWords({ done: 'succeeded', Failed: 'failed', FAILED: 'canceled' });
+    expect(['DONE', 'Done', 'Failed', 'FAILED'].map(toStatus)).toEqual([
+      'succeeded',
+      'succeeded',
+      'failed',
+      'canceled',
+    ]);
+  });
+
   it('takes a word that is not listed for running, whatever its name', () => {
     const toStatus = statusWords({ done: 'succeeded' });
     expect(['done', 'new', 'constructor', ''].map(toStatus)).toEqual(['succeeded', 'running', 'running', 'running']);

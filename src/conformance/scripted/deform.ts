@@ -1,22 +1,23 @@
 import type { ServerResponse } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Fault } from '../double.ts';
+import type { Fault, Where } from '../double.ts';
 import type { Reply } from './reply.ts';
 import { hugeBytes, refusals, send, slowMs } from './send.ts';
 
 /** Answers a request under the faults that strike it: those before the vendor's own doing, then those after it. */
 export async function deform(
   response: ServerResponse,
-  faults: readonly Fault[],
+  strikes: readonly { fault: Fault; where: Where }[],
   answer: () => Promise<Reply>,
 ): Promise<void> {
-  for (const fault of faults) {
+  for (const { fault, where } of strikes) {
     if (fault === 'cut-before') return void response.destroy();
+    if (fault === 'error-body') return send(response, { status: 400 }, where.argument ?? '');
     const refusal = refusals[fault];
     if (refusal !== undefined) return send(response, refusal);
   }
   const reply = await answer();
-  for (const fault of faults) {
+  for (const { fault } of strikes) {
     switch (fault) {
       case 'cut-after':
         return void response.destroy();

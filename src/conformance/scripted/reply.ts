@@ -8,7 +8,9 @@ export interface Call {
   params: string[];
   query: URLSearchParams;
   headers: IncomingHttpHeaders;
-  /** The parsed body; undefined where there is none. */
+  /** The body as it came. */
+  text: string;
+  /** The parsed body; undefined where there is none, or it is no JSON. */
   json: unknown;
 }
 
@@ -16,5 +18,7 @@ export interface Call {
 export interface Reply {
   status?: number;
   json?: unknown;
+  /** Bytes in place of JSON, such as those of a file. */
+  body?: string | Uint8Array;
   headers?: Record<string, string>;
 }

@@ -11,6 +11,8 @@ export interface StatusReply {
   id: string;
   /** The field with the status word. */
   word: string;
+  /** The field that says why a job ended badly, where there is one. */
+  error?: string;
 }
 
 type Row = Record<string, unknown>;
@@ -36,6 +38,18 @@ export function disturbRows(
         break;
       case 'unknown-status':
         for (const row of rows) row[form.word] = 'word-of-no-documentation';
+        break;
+      case 'odd-word':
+        for (const row of rows) row[form.word] = null;
+        break;
+      case 'other-case':
+        for (const row of rows) row[form.word] = otherCase(row[form.word]);
+        break;
+      case 'empty-error':
+        for (const row of rows) row[errorField(form)] = {};
+        break;
+      case 'text-error':
+        for (const row of rows) row[errorField(form)] = where.argument;
         break;
       case 'empty':
         if (isSingle) disturbed = { ...reply, json: {} };
@@ -66,4 +80,14 @@ export function disturbRows(
   if (disturbed !== undefined) return disturbed;
   if (isSingle) return { ...reply, json: rows[0] };
   return { ...reply, json: field === '' ? rows : { ...body, [field]: rows } };
+}
+
+function otherCase(word: unknown): unknown {
+  if (typeof word !== 'string') return word;
+  return word === word.toUpperCase() ? word.toLowerCase() : word.toUpperCase();
+}
+
+function errorField({ error }: StatusReply): string {
+  if (error === undefined) throw new Error('name the field of errors in `statuses`');
+  return error;
 }

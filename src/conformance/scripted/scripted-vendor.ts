@@ -47,6 +47,8 @@ class ScriptedVendor implements ConformanceDouble {
   readonly #server = createServer((request, response) => void this.#serve(request, response));
   #armed: Armed[] = [];
   #strikeCount = 0;
+  /** The answer that every submit gets while they share a vendor job. */
+  #shared: Promise<Reply> | undefined;
 
   constructor(options: ScriptedVendorOptions) {
     this.#options = options;
@@ -88,17 +90,13 @@ class ScriptedVendor implements ConformanceDouble {
         { method, path: url.pathname },
         `${decodeURIComponent(url.search)}${url.pathname}${body}`,
       );
-      const json: unknown = body === '' ? undefined : JSON.parse(body);
       const answer = async (): Promise<Reply> => {
-        const call = { method, path: url.pathname, query: url.searchParams, headers, json };
+        const call = { method, path: url.pathname, query: url.searchParams, headers, text: body, json: readJson(body) };
         const reply = (await this.#answer(call)) ?? refusals['not-found'];
         return disturbRows(reply, this.#statuses(call), strikes);
       };
-      await deform(
-        response,
-        strikes.map(({ fault }) => fault),
-        answer,
-      );
+      const isShared = strikes.some(({ fault }) => fault === 'shared-job');
+      await deform(response, strikes, isShared ? () => (this.#shared ??= answer()) : answer);
     } catch (error) {
       // A double that throws is a fault of the test, which is seen soonest as an answer of no adapter's liking.
       send(response, { status: 501, json: { message: `the double threw: ${String(error)}` } });
@@ -136,5 +134,13 @@ class ScriptedVendor implements ConformanceDouble {
 
   #statuses(call: { method: string; path: string }): StatusReply | undefined {
     return [this.#options.statuses].flat().find((one) => routeMatcher(one.route)(call));
+  }
+}
+
+function readJson(body: string): unknown {
+  try {
+    return JSON.parse(body) as unknown;
+  } catch {
+    return undefined;
   }
 }

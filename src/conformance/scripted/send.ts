@@ -15,13 +15,22 @@ export const refusals: Readonly<Partial<Record<string, Reply>>> & { 'not-found':
   'unavailable-for-long': { status: 503, json: { message: 'back later' }, headers: { 'retry-after': '60' } },
   'rate-limited': { status: 429, json: { message: 'slow down' }, headers: { 'retry-after': '1' } },
   'rate-limited-without-hint': { status: 429, json: { message: 'slow down' } },
+  'rate-limited-at-once': { status: 429, json: { message: 'slow down' }, headers: { 'retry-after': '0' } },
+  'rate-limited-for-long': {
+    status: 429,
+    json: { message: 'slow down' },
+    headers: { 'retry-after': '60', 'x-ratelimit-remaining': '0', 'x-ratelimit-reset': '60' },
+  },
+  'link-dead': { status: 403, body: '<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>' },
+  'file-late': { status: 404, body: '<Error><Code>NoSuchKey</Code></Error>' },
+  'page-for-file': { status: 200, body: '<!doctype html><h1>Sign in</h1>', headers: { 'content-type': 'text/html' } },
   'server-error': { status: 500, json: { message: 'out of order' } },
 };
 
 /** @param body - in place of the reply's JSON. */
 export function send(response: ServerResponse, reply: Reply, body?: string): void {
-  const bytes = body ?? (reply.json === undefined ? '' : JSON.stringify(reply.json));
-  const type = bytes === '' ? {} : { 'content-type': 'application/json' };
-  response.writeHead(reply.status ?? (bytes === '' ? 204 : 200), { ...type, ...reply.headers });
+  const bytes = body ?? reply.body ?? (reply.json === undefined ? '' : JSON.stringify(reply.json));
+  const type = bytes.length === 0 || reply.body !== undefined ? {} : { 'content-type': 'application/json' };
+  response.writeHead(reply.status ?? (bytes.length === 0 ? 204 : 200), { ...type, ...reply.headers });
   response.end(bytes);
 }

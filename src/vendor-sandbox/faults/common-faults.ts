@@ -3,10 +3,13 @@ import {
   duplicateKeys,
   emptyBody,
   extraFields,
+  fieldCase,
+  fieldIs,
   foreignJson,
   htmlPage,
   hugeBody,
   malformedJson,
+  spokenReply,
   stalledBody,
   truncatedBody,
   wrongContentType,
@@ -126,6 +129,13 @@ export const commonFaults: readonly FaultDefinition[] = [
     effect: refuse(409, 'conflict'),
     ...stays,
   },
+  {
+    name: 'replies',
+    summary: 'Any answer that you write, before the vendor did anything: errors of odd shapes, hostile text.',
+    effect: { kind: 'replace', reply: spokenReply },
+    argument: { meaning: 'status, a blank, the body', default: '400 {}', kind: 'word' },
+    ...once,
+  },
   // Server trouble. "before" and "after" are told apart by what exists at the vendor, never by the answer.
   {
     name: 'server-error',
@@ -229,6 +239,20 @@ export const commonFaults: readonly FaultDefinition[] = [
       kind: 'word',
       words: ['object', 'array', 'null', 'string', 'number'],
     },
+    ...once,
+  },
+  {
+    name: 'field-is',
+    summary: 'Every field of this name has this JSON value, wherever it stands.',
+    effect: { kind: 'deform', deform: fieldIs },
+    argument: { meaning: 'name=value', default: 'status=null', kind: 'word' },
+    ...once,
+  },
+  {
+    name: 'field-case',
+    summary: 'Texts in fields of this name come in the other case: `done` as `DONE`.',
+    effect: { kind: 'deform', deform: fieldCase },
+    argument: { meaning: 'the field', default: 'status', kind: 'word' },
     ...once,
   },
   {

@@ -31,6 +31,8 @@ export type FaultEffect =
   | { readonly kind: 'hang'; readonly when: 'before' | 'after' }
   /** Changes the bytes of the true answer. */
   | { readonly kind: 'deform'; readonly deform: (reply: Reply, argument: string) => Reply }
+  /** Puts any answer in the place of the vendor's, before the vendor did anything. */
+  | { readonly kind: 'replace'; readonly reply: (argument: string) => Reply }
   /** Delays the first byte, or spreads the body, by the argument in ms. */
   | { readonly kind: 'pace'; readonly pace: 'first-byte' | 'body' }
   /** The vendor's own code asks for this fault by name and acts on it. */

@@ -31,6 +31,27 @@ export function foreignJson(reply: Reply, shape: string): Reply {
   return { ...reply, body: bodies[shape] ?? '{}' };
 }
 
+/** @param argument - `name=value`, the value as JSON. */
+export function fieldIs(reply: Reply, argument: string): Reply {
+  const [name = '', ...value] = argument.split('=');
+  const json = JSON.parse(value.join('=')) as unknown;
+  return withValues(reply, (key, old) => (key === name ? json : old));
+}
+
+/** @param field - whose texts change from lower case to upper, or back. */
+export function fieldCase(reply: Reply, field: string): Reply {
+  const turned = (text: string) => (text === text.toUpperCase() ? text.toLowerCase() : text.toUpperCase());
+  return withValues(reply, (key, old) => (key === field && typeof old === 'string' ? turned(old) : old));
+}
+
+/** @param argument - `400 {"message":"no"}`: a status, a blank, the body. */
+export function spokenReply(argument: string): Reply {
+  const [status = ''] = argument.split(' ', 1);
+  const body = argument.slice(status.length + 1);
+  const type = body.startsWith('<') ? 'text/html; charset=utf-8' : 'application/json';
+  return { status: Number(status), headers: { 'content-type': type }, body };
+}
+
 /** Bogus values first, the true ones after: most parsers keep the last of equal keys, some keep the first. */
 export function duplicateKeys(reply: Reply): Reply {
   const text = reply.body.toString();
@@ -81,6 +102,15 @@ export function truncatedBody(reply: Reply): Reply {
 
 export function stalledBody(reply: Reply): Reply {
   return { ...reply, delivery: { kind: 'hang-at', bytes: Math.floor(Buffer.byteLength(reply.body) / 2) } };
+}
+
+/** JSON with other values; a body that is none stays as it is. */
+function withValues(reply: Reply, change: (key: string, old: unknown) => unknown): Reply {
+  try {
+    return { ...reply, body: JSON.stringify(JSON.parse(reply.body.toString(), change)) };
+  } catch {
+    return reply;
+  }
 }
 
 function topLevelFields(text: string): Record<string, unknown> | null {

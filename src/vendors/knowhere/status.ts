@@ -13,6 +13,12 @@ const statuses: Readonly<Record<string, VendorJobStatus>> = {
   failed: 'failed',
 };
 
+/** One of the six in whatever case it comes, as documented; any other word as it is. */
+export function asDocumented(word: string): string {
+  const lower = word.toLowerCase();
+  return Object.hasOwn(statuses, lower) ? lower : word;
+}
+
 /** @returns undefined for a word that no documentation knows; the caller treats it as running. */
 export function toStatus(word: string): VendorJobStatus | undefined {
   return Object.hasOwn(statuses, word) ? statuses[word] : undefined;

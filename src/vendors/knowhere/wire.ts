@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import { clip, type Json } from '../../core/json.ts';
+import { asDocumented } from './status.ts';
 
 /**
  * What Knowhere sends, in both dialects: DOC leaves unused fields out, IMPL sends them as null. Lenient about what we
@@ -24,13 +25,14 @@ export const jobIdPattern = /^(?=.*[A-Za-z0-9])[A-Za-z0-9._:-]{1,200}$/;
 const id = z.string().regex(jobIdPattern);
 const link = text.max(16_384);
 const timestamp = text.max(100);
+const statusWord = text.max(100).transform(asDocumented);
 const headers = z
   .record(z.string().max(200), z.string().max(4_096))
   .refine((all) => Object.keys(all).length <= 50, 'are too many');
 
 export const createReply = z.object({
   job_id: id,
-  status: optional(text.max(100)),
+  status: optional(statusWord),
   upload_url: optional(link),
   upload_headers: optional(headers),
   expires_in: optional(z.number().positive()),
@@ -50,7 +52,7 @@ const errorFields = z.object({
 
 export const job = z.object({
   job_id: id,
-  status: text.max(100),
+  status: statusWord,
   source_type: optional(text.max(100)),
   data_id: optional(text.max(1_000)),
   created_at: optional(timestamp),
