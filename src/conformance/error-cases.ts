@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import type { ConformanceDouble, Fault, Route } from './double.ts';
 import { expectHarmless, expectOutcome, expectStrike } from './expect.ts';
 import type { Rig } from './rig.ts';
-import type { OperationUnderTest } from './submit-cases.ts';
+import type { OperationUnderTest } from './under-test.ts';
 
 /** Bodies of a 400, in shapes that no documentation promises. */
 const oddErrors = [

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import type { ConformanceDouble, Fault } from './double.ts';
 import { expectOutcome, expectStrike } from './expect.ts';
 import { fileCases, type ConformanceCase, type FileCase } from './options.ts';
-import { groupOf, notApplicable, type OperationUnderTest } from './submit-cases.ts';
+import { groupOf, notApplicable, type OperationUnderTest } from './under-test.ts';
 
 interface FileFault {
   title: string;

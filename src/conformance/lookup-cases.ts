@@ -11,7 +11,7 @@ import {
   type OperationCases,
 } from './options.ts';
 import type { Rig } from './rig.ts';
-import { notApplicable } from './submit-cases.ts';
+import { notApplicable } from './under-test.ts';
 
 export interface LookupUnderTest<Double extends ConformanceDouble> {
   name: string;

@@ -1,19 +1,12 @@
 import assert from 'node:assert/strict';
 import type { Outcome } from '../core/submission.ts';
-import type { Operation, ResendSafety } from '../ports/vendor-adapter.ts';
+import type { ResendSafety } from '../ports/vendor-adapter.ts';
 import type { ConformanceDouble, Fault } from './double.ts';
 import { goesOnBeside, tellsNoHarm, tellsOddErrors } from './error-cases.ts';
 import { expectOutcome, expectPause, expectStrike, expectSubmits } from './expect.ts';
-import { submitCases, type ConformanceCase, type OperationCases, type SubmitCase } from './options.ts';
+import { submitCases, type ConformanceCase, type SubmitCase } from './options.ts';
 import type { Rig } from './rig.ts';
-
-export interface OperationUnderTest<Double extends ConformanceDouble> {
-  name: string;
-  operation: Operation;
-  cases: OperationCases<Double>;
-  /** Runs a case on a rig of its own. */
-  onRig(run: (rig: Rig<Double>) => Promise<void>): Promise<void>;
-}
+import { groupOf, notApplicable, type OperationUnderTest } from './under-test.ts';
 
 /** Faults after which nobody knows whether the vendor took the submit; what it really did is in `isTaken`. */
 const doubts: Partial<Record<SubmitCase, { isTaken: boolean }>> = {
@@ -60,21 +53,6 @@ export function casesOfOperation<Double extends ConformanceDouble>(
     const title = id in doubts ? `resend ${declared}${because}: ${titles[id]}` : titles[id];
     return { group, name: title, run: () => test.onRig((rig) => run(test, id, rig)) };
   });
-}
-
-export function groupOf<Double extends ConformanceDouble>({ name, cases }: OperationUnderTest<Double>): string {
-  return cases.title === undefined ? name : `${name} (${cases.title})`;
-}
-
-/** A case that is left out says why, and fails where it does not. */
-export function notApplicable(group: string, title: string, reason: string): ConformanceCase {
-  return {
-    group,
-    name: `does not apply, because ${reason}: ${title}`,
-    async run() {
-      assert.match(reason, /\w\W+\w/, `say why "${title}" does not apply`);
-    },
-  };
 }
 
 function needsSubmit(id: SubmitCase): boolean {
