@@ -44,14 +44,14 @@ export function takeOut(given: readonly Protection[]): void {
 const lines: Readonly<Partial<Record<Protection, Readonly<Record<string, readonly RegExp[]>>>>> = {
   fence: {
     jobferrySave: [
-      /^if redis\.call\('EXISTS', KEYS\[1\]\) == 0 .*$/m,
-      /^if redis\.call\('GET', KEYS\[2\]\) .*$/m,
-      /^local cancel = .*\nif ARGV\[6\] == '1' and cancel .*$/m,
-      /^if KEYS\[4\] ~= KEYS\[1\] .*$/m,
+      /^if redis\.call\('EXISTS', job\) == 0 .*$/m,
+      /^if redis\.call\('GET', lock\) .*$/m,
+      /^local canceledAt = .*\nif unlessCanceled == '1' and canceledAt .*$/m,
+      /^if pollJob ~= job .*$/m,
       /^local _, submit, waits = .*\nif submit == .*\nif waits == .*$/m,
     ],
   },
-  cancel: { jobferryNote: [/^local asked = .*\nlocal _, _, waits = .*\nreturn \(asked.*$/m] },
+  cancel: { jobferryNote: [/^local asked = .*\nlocal _, _, waits = .*\nif asked.*$/m] },
   list: { jobferrySave: [/^list\(.*$/m], jobferryBegin: [/^list\(.*$/m] },
 };
 
