@@ -6,7 +6,7 @@ import { backoffMs, clamp, floorHint, longestHintMs, nextPollAt } from '../core/
 import { printableLine } from '../core/printable.ts';
 import { redactText } from '../core/redact.ts';
 import { toSafeErrorInfo, toSafeInfo } from '../core/safe-error.ts';
-import { enter } from '../core/state-machine.ts';
+import { advance } from '../core/state-machine.ts';
 import { isOver, terminalStatuses, type VendorJob } from '../core/submission.ts';
 import type { ConfirmReply, VendorHttp, VendorReport } from '../ports/vendor-adapter.ts';
 import type { Look } from './lookup-gate.ts';
@@ -32,7 +32,7 @@ export async function pollStep(turn: Turn): Promise<Move | undefined> {
   const { state, request } = turn;
   const open = state.jobs.filter((job) => !isOver(job));
   if (open.length === 0) {
-    enter(state, 'confirming');
+    advance(state, 'all-over');
     return undefined;
   }
   const now = turn.now();
@@ -53,7 +53,7 @@ export async function pollStep(turn: Turn): Promise<Move | undefined> {
   delete state.notBefore;
   const trouble = applyLooks(turn, asked);
   if (state.jobs.every(isOver)) {
-    enter(state, 'confirming');
+    advance(state, 'all-over');
     return undefined;
   }
   if (isLast) {
@@ -343,16 +343,12 @@ export async function confirmStep(turn: Turn): Promise<Move | undefined> {
       state.stage = reply.stage;
       if (reply.carry === undefined) delete state.carry;
       else state.carry = reply.carry;
-      delete state.confirmingSince;
       state.earlierPolls = state.polls;
-      delete state.failures;
-      delete state.part;
-      delete state.snapshot;
-      enter(state, 'received');
+      advance(state, 'next-stage');
       await turn.save(`next stage at ${turn.elapsed()}: ${reply.stage}`);
       return undefined;
     case 'not-yet':
-      if (state.jobs.some((job) => !isOver(job))) enter(state, 'polling');
+      if (state.jobs.some((job) => !isOver(job))) advance(state, 'not-over');
       return confirmLater(turn, reply.reason, reply.afterMs);
     case 'contradicted': {
       const graceMs = operation.confirmGraceMs ?? defaultConfirmGraceMs;

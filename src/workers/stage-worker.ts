@@ -6,6 +6,7 @@ import { clip, type Fault } from '../core/json.ts';
 import { moveBack } from '../core/move-back.ts';
 import { backoffMs, clamp, maxTimerMs } from '../core/poll-schedule.ts';
 import { redactText } from '../core/redact.ts';
+import { settled } from '../core/state-machine.ts';
 import { nameUse, receive, type ErrorInfo, type Outcome, type SubmissionState } from '../core/submission.ts';
 import type { Logger } from '../ports/logger.ts';
 import type { RedisConnection } from '../queues/connection.ts';
@@ -488,7 +489,7 @@ export class StageWorker {
     const { job, token, logger } = taken;
     if (state.settled === undefined) {
       const at = this.#engine.clock.now();
-      state = { ...state, phase: 'settled', settled: { outcome, error, at } };
+      state = settled(state, { outcome, error, at });
       const line = `${outcome}: ${redactText(clip(error.message, 2_000))}`;
       const address = this.#addressOf(job);
       const open = { vendor: this.vendorName, submissionId: state.id, use: state.use, note: null };

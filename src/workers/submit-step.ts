@@ -7,13 +7,12 @@ import { backoffMs, clamp, floorHint, longestHintMs, nextPollAt } from '../core/
 import { redactText } from '../core/redact.ts';
 import { requestTimeoutMs } from '../core/request-time.ts';
 import { toSafeErrorInfo, toSafeInfo } from '../core/safe-error.ts';
-import { enter } from '../core/state-machine.ts';
+import { advance } from '../core/state-machine.ts';
 import {
   isOver,
   type ErrorInfo,
   type Intent,
   type Resolution,
-  type SubmissionState,
   type VendorJob,
 } from '../core/submission.ts';
 import type { ReconcileReply, ResendSafety, SubmitReply, VendorRef } from '../ports/vendor-adapter.ts';
@@ -63,8 +62,7 @@ export async function submitStep(turn: Turn): Promise<Move | undefined> {
   }
   if (left?.unsent === true && state.phase === 'reconciling') {
     turn.logger.info({}, 'the submit was not made: its worker had lost the job');
-    enter(state, 'received');
-    endDoubt(state);
+    advance(state, 'never-sent');
     return undefined;
   }
   return state.phase === 'reconciling' ? reconcile(turn) : submit(turn);
@@ -121,9 +119,7 @@ async function submitAdmitted(turn: Turn, settleAdmission: SettleAdmission): Pro
   const intent = { attempt, at: turn.now(), fingerprint: fingerprint(turn) };
   const intendedAt = { wall: Date.now(), monotonic: performance.now() };
   const intended = { ...state, intent };
-  enter(intended, 'intended');
-  endDoubt(intended);
-  delete intended.lastError;
+  advance(intended, 'intent-saved');
   await engine.checkpoint('before-intent');
   turn.assertHeld();
   // Until Redis says that the intent is saved, nothing can have been sent, and the turn's own record says so.
@@ -145,7 +141,7 @@ async function submitAdmitted(turn: Turn, settleAdmission: SettleAdmission): Pro
   // One clock stands still while the machine is suspended, the other can be set back.
   if (Math.max(Date.now() - intendedAt.wall, performance.now() - intendedAt.monotonic) > sendWithinMs) {
     // This process stood still. Others may have looked for this submit meanwhile, and given it up: it must not come now.
-    enter(turn.state, 'received');
+    advance(turn.state, 'nothing-created');
     return { kind: 'again', at: startedAt, line: `not sent at ${turn.elapsed()}: the worker stood still` };
   }
   let reply: SubmitReply;
@@ -182,7 +178,7 @@ async function assertMaySend(turn: Turn, intent: Intent): Promise<void> {
   try {
     isHeld = await store.holdToSend(turn.address, turn.token, lockDurationMs);
   } catch (error) {
-    enter(turn.state, 'received');
+    advance(turn.state, 'nothing-created');
     throw error;
   }
   if (isHeld && !turn.signal.aborted) return;
@@ -275,13 +271,13 @@ async function onSubmitError(turn: Turn, error: unknown, settled: Settled): Prom
     case 'reject':
       return giveUp(turn, 'rejected', info);
     case 'hold':
-      enter(state, 'received');
+      advance(state, 'nothing-created');
       return onRefused(turn, error, settled);
     case 'throttle':
-      enter(state, 'received');
+      advance(state, 'nothing-created');
       return waitLonger(turn, error);
     case 'resend':
-      enter(state, 'received');
+      advance(state, 'nothing-created');
       return retryLater(turn, error, 'never reached the vendor');
     case 'reconcile':
       // What a step waits for that was given up may still be on its way, in a client of its own.
@@ -412,8 +408,7 @@ async function resend(turn: Turn, why: string): Promise<Move | undefined> {
   if (!isSafe && doubts >= engine.reconcile.maxAttempts)
     return unconfirmed(turn, `given up after ${doubts} submits of unknown fate`);
   const notBefore = state.reconciliation?.notBefore ?? 0;
-  enter(state, 'received');
-  endDoubt(state);
+  advance(state, 'send-again');
   turn.logger.warn({ doubts, why }, 'submit is sent again');
   const restMs = isSafe ? 0 : engine.reconcile.absenceMs * (resendRests[doubts - 1] ?? 0);
   const wait = Math.max(backoffMs(doubts, turn.random()), restMs);
@@ -437,9 +432,7 @@ async function resolve(turn: Turn, resolution: Resolution): Promise<Move | undef
       );
     }
     case 'resend':
-      delete state.doubts;
-      enter(state, 'received');
-      endDoubt(state);
+      advance(state, 'send-again-by-decision');
       await turn.save(`sent again by a person's decision at ${turn.elapsed()}`);
       return undefined;
     case 'give-up':
@@ -521,17 +514,9 @@ async function accept(turn: Turn, reply: SubmitReply, line?: string): Promise<Mo
   const { state } = turn;
   addJobs(turn, reply.jobs);
   state.submittedAt = turn.now();
-  delete state.intent;
-  delete state.doubts;
-  endDoubt(state);
-  delete state.failures;
-  delete state.stepTimeouts;
-  delete state.lastError;
-  delete state.refused;
   if (reply.more === true) {
+    advance(state, 'request-accepted');
     state.part = (state.part ?? 0) + 1;
-    delete state.snapshot;
-    enter(state, 'received');
     await turn.save(line);
     await turn.engine.checkpoint('acceptance-saved');
     return undefined;
@@ -545,15 +530,13 @@ async function accept(turn: Turn, reply: SubmitReply, line?: string): Promise<Mo
     return unsent === undefined ? turn.settle('rejected', first.error) : turn.settle('expired', unsent);
   }
   noteAcceptance(state, turn.now(), turn.request.poll);
-  delete state.part;
-  delete state.snapshot;
   if (turn.request.operation.prepare !== undefined) {
-    enter(state, 'accepted');
+    advance(state, 'accepted-unprepared');
     await turn.save(line);
     await turn.engine.checkpoint('acceptance-saved');
     return undefined;
   }
-  enter(state, 'polling');
+  advance(state, 'accepted');
   if (turn.stage === 'submit') return { kind: 'hand-over', at: 0, line: line ?? `accepted at ${turn.elapsed()}` };
   await turn.save(line);
   await turn.engine.checkpoint('acceptance-saved');
@@ -582,21 +565,12 @@ export async function prepareStep(turn: Turn): Promise<Move | undefined> {
     return retryLater(turn, error, 'could not be made ready');
   }
   await turn.engine.checkpoint('prepared');
-  delete state.failures;
-  delete state.lastError;
-  enter(state, 'polling');
+  advance(state, 'prepared');
   const line = `prepared at ${turn.elapsed()}`;
   // A caller may have its submit job kept, and what stays behind in it must not be the upload link.
   await turn.save(turn.stage === 'submit' ? undefined : line);
   if (turn.stage === 'submit') return { kind: 'hand-over', at: 0, line };
   return undefined;
-}
-
-/** The fate of the last submit is known: a decision on it has nothing left to decide, and must not reach a later submit. */
-function endDoubt(state: SubmissionState): void {
-  delete state.reconciliation;
-  delete state.awaitsDecision;
-  delete state.resolution;
 }
 
 /** How long a submit of this operation may still reach the vendor after its worker died: longer where an answer may be. */
@@ -606,8 +580,7 @@ function inFlightMsOf({ engine, request }: Turn): number {
 }
 
 function beginReconciling(turn: Turn, since: number, landsUntil: number): void {
-  enter(turn.state, 'reconciling');
-  endDoubt(turn.state);
+  advance(turn.state, 'outcome-unknown');
   turn.state.reconciliation = { since, landsUntil, absent: 0 };
 }
 

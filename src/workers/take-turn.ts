@@ -1,6 +1,6 @@
 import { describeSpan, isAccepted } from '../core/deadline.ts';
 import type { ErrorInfo } from '../core/submission.ts';
-import { enter } from '../core/state-machine.ts';
+import { advance } from '../core/state-machine.ts';
 import { cancelStep } from './cancel-step.ts';
 import { confirmStep, pollStep } from './poll-step.ts';
 import { settleFault } from './settle-fault.ts';
@@ -110,7 +110,7 @@ async function endUnsent(turn: Turn): Promise<Move | undefined> {
 async function lookInsteadOfPreparing(turn: Turn): Promise<Move | undefined> {
   const { state } = turn;
   const { jobs } = state;
-  enter(state, 'polling');
+  advance(state, 'not-prepared-in-time');
   if (turn.stage === 'poll') return undefined;
   const line = `not prepared at ${turn.elapsed()}`;
   // A caller may have its submit job kept, and what stays behind in it must not be the upload link.

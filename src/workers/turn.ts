@@ -1,5 +1,6 @@
 import { nextBound } from '../core/deadline.ts';
 import { describeDuration } from '../core/describe.ts';
+import { settled } from '../core/state-machine.ts';
 import {
   combineOutcomes,
   isOver,
@@ -149,21 +150,7 @@ export class Turn {
    * handed over by a worker that lost this job: then the submission goes on there, and ends there.
    */
   async settle(outcome: Outcome, error: ErrorInfo | null): Promise<Move> {
-    const {
-      intent: _i,
-      snapshot: _s,
-      reconciliation: _r,
-      doubts: _d,
-      awaitsDecision: _a,
-      resolution: _n,
-      carry: _c,
-      lastError: _l,
-      refused: _f,
-      ...kept
-    } = this.state;
-    // What adapters keep with vendor jobs is for further steps, of which there are none, and can be an upload link.
-    const jobs = kept.jobs.map(({ extra: _x, refused: _o, ...job }) => job);
-    this.state = { ...kept, jobs, phase: 'settled', settled: { outcome, error, at: this.now() } };
+    this.state = settled(this.state, { outcome, error, at: this.now() });
     const because = error === null ? '' : `: ${error.code}: ${error.message}`;
     const saved = await this.#save(`${outcome} at ${this.elapsed()}${because}`, { handedOver: this.pollAddress });
     if (saved.kind === 'handed-over') return { kind: 'duplicate' };
