@@ -5,7 +5,7 @@ import type { SubmissionState } from '../../src/core/submission.ts';
 import { hashFields, type JobHash } from '../../src/queues/job-hash.ts';
 import { QueueGuard } from '../../src/queues/queue-guard.ts';
 import { RecordStore } from '../../src/queues/record-store.ts';
-import { AccountGate } from '../../src/workers/account-gate.ts';
+import { AccountGate } from '../../src/workers/accounts/account-gate.ts';
 import { TolerantWorker } from '../../src/workers/tolerant-worker.ts';
 
 /**

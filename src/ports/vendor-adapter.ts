@@ -1,4 +1,5 @@
 import type * as z from 'zod';
+import type { VendorReport } from '../core/looks.ts';
 import type { Json, JsonObject } from '../core/json.ts';
 import type { PollOptions } from '../core/poll-schedule.ts';
 import type { ErrorInfo, Intent, VendorJob, VendorJobStatus } from '../core/submission.ts';
@@ -359,27 +360,7 @@ export interface Operation<Account = any, Input = any> {
 
 export type ResendSafety = 'safe' | 'lookup' | 'none';
 
-/** What one look-up says of one vendor job. A job that it does not mention is "not visible", which is not terminal. */
-export interface VendorReport {
-  status: VendorJobStatus;
-  /** The vendor's own word. An unknown word is `running`. */
-  vendorStatus?: string;
-  progress?: { done: number; total: number };
-  /**
-   * What the event tells of the vendor job. Of one that is not over: what its event should have if time runs out, such as
-   * the ids that the vendor's support asks for. Kept until a later report has another.
-   */
-  result?: Json;
-  /** Set by a terminal status. */
-  error?: ErrorInfo;
-  /** Epoch ms. */
-  completedAt?: number;
-  /** The vendor asks not to be asked again before, ms from now. */
-  pollAfterMs?: number;
-  extra?: JsonObject;
-  /** Something that people should know and that ends nothing; goes into the logs as it is, so say it once. */
-  notice?: string;
-}
+export type { VendorReport } from '../core/looks.ts';
 
 export interface LookupContext<Account> {
   readonly account: Account;

@@ -1,13 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
-import { AccountHeldError, originOf, VendorThrottledError, VendorUnavailableError } from '../core/errors.ts';
-import { describeDuration } from '../core/describe.ts';
-import { redactText } from '../core/redact.ts';
-import { backoffMs, clamp, floorHint, longestHintMs } from '../core/poll-schedule.ts';
-import type { ErrorInfo, Refusals } from '../core/submission.ts';
-import type { Clock } from '../ports/clock.ts';
-import type { Logger } from '../ports/logger.ts';
-import type { LimitReport, Scope } from '../ports/vendor-adapter.ts';
+import { AccountHeldError, originOf, VendorThrottledError, VendorUnavailableError } from '../../core/errors.ts';
+import { describeDuration } from '../../core/describe.ts';
+import { redactText } from '../../core/redact.ts';
+import { backoffMs, clamp, floorHint, longestHintMs } from '../../core/poll-schedule.ts';
+import type { ErrorInfo, Refusals } from '../../core/submission.ts';
+import type { Clock } from '../../ports/clock.ts';
+import type { Logger } from '../../ports/logger.ts';
+import type { LimitReport, Scope } from '../../ports/vendor-adapter.ts';
 import {
   dueAfterStep,
   type AccountBoard,
@@ -16,7 +16,7 @@ import {
   type Hold,
   type HoldOrigin,
   type Pass,
-} from '../queues/account-board.ts';
+} from '../../queues/account-board.ts';
 
 export type Admission =
   | { admitted: true; scope: Scope; /** Names the probe that this is. */ probe?: string }

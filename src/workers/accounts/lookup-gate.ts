@@ -5,25 +5,14 @@ import {
   StepTimeoutError,
   VendorRejectedError,
   VendorUnavailableError,
-} from '../core/errors.ts';
-import { copyJson } from '../core/json.ts';
-import { toSafeErrorInfo } from '../core/safe-error.ts';
-import type { ErrorInfo } from '../core/submission.ts';
-import type { Lookup, LookupAnswer, LookupContext, LookupJob, VendorReport } from '../ports/vendor-adapter.ts';
+} from '../../core/errors.ts';
+import { copyJson } from '../../core/json.ts';
+import type { Look } from '../../core/looks.ts';
+import { toSafeErrorInfo } from '../../core/safe-error.ts';
+import type { Lookup, LookupAnswer, LookupContext, LookupJob, VendorReport } from '../../ports/vendor-adapter.ts';
 import type { AccountGate } from './account-gate.ts';
-import { isModuleFault, saysOfVendor } from '../core/module-fault.ts';
+import { isModuleFault, saysOfVendor } from '../../core/module-fault.ts';
 import { Slots } from './slots.ts';
-
-/** What one look-up says of one vendor job. */
-export type Look =
-  | { kind: 'report'; report: VendorReport }
-  /** The vendor answered and did not mention it, or says that it does not know it. */
-  | { kind: 'missing'; message: string }
-  /** The vendor refuses to tell how it stands; `passedAt` is when it last answered another look-up of the account. */
-  | { kind: 'refused'; error: VendorRejectedError; passedAt: number | undefined }
-  | { kind: 'failed'; error: unknown }
-  /** Nothing was asked: the account is throttled or held, or Redis failed. */
-  | { kind: 'not-admitted'; until: number; why: ErrorInfo; /** By the vendor's own hint. */ forbiddenByHint?: true };
 
 interface Waiting {
   job: LookupJob;

@@ -1,7 +1,7 @@
-import { toSafeErrorInfo } from '../core/safe-error.ts';
-import { isOver } from '../core/submission.ts';
-import { saysOfVendor } from '../core/module-fault.ts';
-import type { Move, Turn } from './turn.ts';
+import { toSafeErrorInfo } from '../../core/safe-error.ts';
+import { isOver } from '../../core/submission.ts';
+import { through } from '../accounts/through.ts';
+import type { Move, Turn } from '../turn.ts';
 
 /** Ends a submission whose caller canceled it, and tells the vendor where it has a way. */
 export async function cancelStep(turn: Turn): Promise<Move> {
@@ -24,17 +24,18 @@ async function tellVendor(turn: Turn): Promise<string> {
     return state.jobs.length > 0
       ? 'the vendor had done its part'
       : 'it is not known what the vendor took, and it may go on working';
-  const admission = await account.gate.admit('status', { submission: state.id });
-  if (!admission.admitted) return `the vendor was not told, and may go on working: ${admission.why.message}`;
-  try {
-    await operation.cancel(turn.context(), running);
-  } catch (error) {
-    if (saysOfVendor(error)) await account.gate.settle(admission, error);
-    else await account.gate.abandon(admission);
-    const { code, message } = toSafeErrorInfo(error);
-    turn.logger.warn({ errorCode: code, error: message }, 'the vendor could not be told to stop');
-    return `the vendor could not be told, and may go on working: ${message}`;
+  const passage = await through(account, { scope: 'status', asker: { submission: state.id } }, async () =>
+    operation.cancel?.(turn.context(), running),
+  );
+  switch (passage.kind) {
+    case 'not-admitted':
+      return `the vendor was not told, and may go on working: ${passage.why.message}`;
+    case 'failed': {
+      const { code, message } = toSafeErrorInfo(passage.error);
+      turn.logger.warn({ errorCode: code, error: message }, 'the vendor could not be told to stop');
+      return `the vendor could not be told, and may go on working: ${message}`;
+    }
+    case 'done':
+      return 'the vendor was told to stop';
   }
-  await account.gate.settle(admission, undefined);
-  return 'the vendor was told to stop';
 }

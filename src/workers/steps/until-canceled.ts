@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { redactText } from '../core/redact.ts';
-import { asStepOf } from './step-watch.ts';
-import type { Turn } from './turn.ts';
+import { redactText } from '../../core/redact.ts';
+import { asStepOf } from '../step-watch.ts';
+import type { Turn } from '../turn.ts';
 
 /** How often a step that takes long looks for a cancel of its submission, ms. */
 const lookEveryMs = 1_000;
