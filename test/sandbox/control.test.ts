@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { request, type IncomingMessage } from 'node:http';
 import { tmpdir } from 'node:os';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { VendorSettingError, startSandbox, type Sandbox } from '../../src/vendor-sandbox/index.ts';
+import { VendorSettingError, startSandbox, type Sandbox } from '../../sandbox/index.ts';
 
 /** Control routes, the ledger, and how the sandbox starts and ends. */
 

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { startSandbox, UnknownFaultError, type Sandbox } from '../../src/vendor-sandbox/index.ts';
+import { startSandbox, UnknownFaultError, type Sandbox } from '../../sandbox/index.ts';
 
 /** Every fault of Fini strikes as the table says; one case each, and a last test counts them. */
 

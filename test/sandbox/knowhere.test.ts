@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { fromBuffer } from 'yauzl';
 import { z } from 'zod';
-import { startSandbox, type Sandbox } from '../../src/vendor-sandbox/index.ts';
+import { startSandbox, type Sandbox } from '../../sandbox/index.ts';
 
 /** The documented rows of Knowhere's API, in both dialects, over real HTTP. */
 

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { UnknownFaultError, startSandbox, type FaultDefinition, type Sandbox } from '../../src/vendor-sandbox/index.ts';
+import { UnknownFaultError, startSandbox, type FaultDefinition, type Sandbox } from '../../sandbox/index.ts';
 
 /**
  * Every line of Knowhere's fault table strikes as it says; one case each, and the last test counts them. The other
