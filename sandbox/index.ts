@@ -7,4 +7,4 @@ export type { FaultBoard, FaultRule, FaultRuleSpec } from './faults/fault-board.
 export type { FaultDefinition } from './faults/definition.ts';
 export { UnknownFaultError } from './faults/catalogue.ts';
 export type { JobEnding, JobFilter, JobView } from './vendor-double.ts';
-export { VendorSettingError } from './vendor-double.ts';
+export { VendorSettingError } from './vendor-settings.ts';

@@ -2,7 +2,7 @@ import type { Server } from 'node:http';
 import type { FaultBoard } from './faults/fault-board.ts';
 import type { Ledger } from './ledger.ts';
 import type { JobEnding, JobFilter, JobView, VendorControl, VendorDouble } from './vendor-double.ts';
-import { VendorSettingError } from './vendor-double.ts';
+import { VendorSettingError } from './vendor-settings.ts';
 import type { WorkClock } from './work-clock.ts';
 
 /** How the sandbox starts. Everything is optional. */
@@ -113,9 +113,12 @@ export class Sandbox {
     return this.#parts.doubles.some((double) => double.finish(jobId, ending));
   }
 
-  /** Which text of a vendor's contract is played from now on. */
-  setDialect(dialect: 'doc' | 'impl', vendor = 'knowhere'): void {
-    this.#double(vendor).configure({ dialect });
+  /**
+   * Which text of a vendor's contract is played from now on.
+   * @param vendor - default: the first one played
+   */
+  setDialect(dialect: 'doc' | 'impl', vendor?: string): void {
+    this.setLimits({ dialect }, vendor);
   }
 
   /** Work speed from now on. */
@@ -129,15 +132,16 @@ export class Sandbox {
 
   /**
    * Changes a vendor's rate limits and lifetimes; see docs/sandbox.md for the names.
+   * @param vendor - default: the first one played
    * @throws VendorSettingError on a name or value that does not fit
    */
-  setLimits(settings: Record<string, unknown>, vendor = 'knowhere'): void {
-    this.#double(vendor).configure(settings);
+  setLimits(settings: Record<string, unknown>, vendor?: string): void {
+    this.#double(vendor ?? this.vendors[0] ?? '').settings.change(settings);
   }
 
   /** Settings in force, by vendor. */
   settings(): Record<string, Record<string, unknown>> {
-    return Object.fromEntries(this.#parts.doubles.map((double) => [double.name, double.settings()]));
+    return Object.fromEntries(this.#parts.doubles.map(({ name, settings }) => [name, { ...settings.current }]));
   }
 
   /** Back to the state at start: no jobs, no faults, an empty ledger, first speed and settings. */
@@ -145,7 +149,8 @@ export class Sandbox {
     this.faults.reset(options.seed);
     this.ledger.clear();
     this.setSpeed(this.#parts.initialSpeed);
-    await Promise.all(this.#parts.doubles.map((double) => double.reset()));
+    for (const { settings } of this.#parts.doubles) settings.reset();
+    await Promise.all(this.#parts.doubles.map((double) => double.clear()));
   }
 
   /** Ends every connection, hanging ones included, and removes what was uploaded. */
@@ -163,7 +168,7 @@ export class Sandbox {
     });
     server.closeAllConnections();
     await closed;
-    await Promise.all(doubles.map((double) => double.close()));
+    await Promise.all(doubles.map((double) => double.clear()));
   }
 
   #double(vendor: string): VendorDouble {

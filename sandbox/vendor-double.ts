@@ -3,6 +3,7 @@ import type { ActiveFault, BoundFault, Refusal } from './faults/definition.ts';
 import type { Call } from './http/call.ts';
 import type { Reply } from './http/reply.ts';
 import type { RequestKind } from './ledger-entry.ts';
+import type { VendorSettings } from './vendor-settings.ts';
 
 /** What a vendor's double says about a request before anything happens. */
 export interface Admission {
@@ -75,11 +76,6 @@ export interface JobEnding {
  */
 export type VendorControl = (body: unknown, call: Call, id: string) => Promise<Reply> | Reply;
 
-/** A bad value for one of a vendor's settings; the message says what would do. */
-export class VendorSettingError extends Error {
-  override readonly name = 'VendorSettingError';
-}
-
 /**
  * One vendor's API, played by us. The frame around it takes requests, decides on faults, keeps the ledger and sends
  * replies; a double only knows its vendor. Adding a vendor is one folder with one of these, and a line in `vendors.ts`.
@@ -89,6 +85,7 @@ export interface VendorDouble {
   /** First path segments that lead here; the first one is the vendor's base URL. */
   readonly basePaths: readonly [string, ...string[]];
   readonly catalogue: FaultCatalogue;
+  readonly settings: Pick<VendorSettings<object>, 'current' | 'change' | 'reset'>;
   /** Names route and job of a request. May read the body; changes nothing. */
   admit(call: Call): Promise<Admission> | Admission;
   /** Does what the vendor would do. */
@@ -101,16 +98,8 @@ export interface VendorDouble {
   job(jobId: string): JobView | null;
   /** Ends a job by hand; false when there is none, or it has ended already. */
   finish(jobId: string, ending: JobEnding): boolean;
-  /** Settings in force, JSON-safe. */
-  settings(): Record<string, unknown>;
-  /**
-   * Changes some settings.
-   * @throws VendorSettingError when a name or value does not fit
-   */
-  configure(settings: Record<string, unknown>): void;
   /** Control routes of this vendor alone, keyed like `POST /_control/<vendor>/…`; `:id` takes one segment. */
   readonly controlRoutes?: Readonly<Record<string, VendorControl>> | undefined;
-  /** Back to the state at start: no jobs, settings as given. */
-  reset(): Promise<void>;
-  close(): Promise<void>;
+  /** Forgets everything: jobs, counted requests, uploaded files. */
+  clear(): Promise<void>;
 }

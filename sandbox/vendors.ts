@@ -4,7 +4,7 @@ import { knowhereDouble } from './knowhere/double.ts';
 import { sharelyDouble } from './sharely/double.ts';
 import type { VendorDouble } from './vendor-double.ts';
 
-/** The one place that names all vendors. */
+/** All vendors, in the order in which they are played; the first is meant where a caller names none. */
 const builders: Readonly<Record<string, (context: DoubleContext) => VendorDouble>> = {
   knowhere: knowhereDouble,
   fini: finiDouble,

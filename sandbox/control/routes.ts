@@ -5,7 +5,7 @@ import type { Call } from '../http/call.ts';
 import type { Reply } from '../http/reply.ts';
 import { json } from '../http/reply.ts';
 import type { Sandbox } from '../sandbox-handle.ts';
-import { VendorSettingError } from '../vendor-double.ts';
+import { VendorSettingError } from '../vendor-settings.ts';
 import { whyControlIsRefused } from './foreign-page.ts';
 import {
   dialectChange,

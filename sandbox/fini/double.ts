@@ -2,11 +2,13 @@ import type { DoubleContext } from '../double-context.ts';
 import { FaultCatalogue } from '../faults/catalogue.ts';
 import type { BoundFault, Refusal } from '../faults/definition.ts';
 import { MarkedTexts } from '../faults/marked-texts.ts';
+import { bearerToken } from '../http/bearer.ts';
 import type { Call } from '../http/call.ts';
 import { jsonBody, textField, textsField } from '../http/json-body.ts';
 import { RequestLimit } from '../http/request-limit.ts';
 import type { Reply } from '../http/reply.ts';
 import type { Admission, JobEnding, JobFilter, JobView, VendorDouble, VendorFaults } from '../vendor-double.ts';
+import { VendorSettings } from '../vendor-settings.ts';
 import { grantOf, refusedKey } from './api-key.ts';
 import { finiControls } from './control.ts';
 import { finiRefusal, hintOf, plainError, throttledReply } from './errors.ts';
@@ -50,18 +52,16 @@ class FiniDouble implements VendorDouble {
   readonly name = 'fini';
   readonly basePaths = ['fini'] as const satisfies [string, ...string[]];
   readonly catalogue = new FaultCatalogue(finiFaults, [...finiRoutes], finiCreateRoutes);
+  readonly settings: VendorSettings<FiniSettings>;
   readonly controlRoutes;
   readonly #library = new Library();
   readonly #work: Work;
   readonly #parts: FiniParts;
   readonly #limit = new RequestLimit();
-  readonly #initialSettings: FiniSettings;
-  #settings: FiniSettings;
 
   constructor({ clock, faults, options }: DoubleContext) {
-    this.#initialSettings = changedFiniSettings(defaultFiniSettings, options.settings?.['fini'] ?? {});
-    this.#settings = this.#initialSettings;
-    const settings = () => this.#settings;
+    this.settings = new VendorSettings(defaultFiniSettings, changedFiniSettings, options.settings?.['fini']);
+    const settings = () => this.settings.current;
     this.#work = new Work(clock, this.#library, settings);
     this.#parts = {
       library: this.#library,
@@ -75,7 +75,7 @@ class FiniDouble implements VendorDouble {
 
   async admit(call: Call): Promise<Admission> {
     const { route, subject } = routeOf(call);
-    const apiKey = /^Bearer (\S+)$/i.exec(call.header('authorization') ?? '')?.[1];
+    const apiKey = bearerToken(call);
     const admission: Admission = {
       route,
       kind: 'other',
@@ -115,7 +115,7 @@ class FiniDouble implements VendorDouble {
   }
 
   async handle(call: Call, admission: Admission, faults: VendorFaults): Promise<Reply> {
-    const settings = this.#settings;
+    const settings = this.settings.current;
     const grant = grantOf(admission.apiKey);
     const route = admission.route as FiniRoute | 'unknown';
     const scope = readRoutes.has(route) ? 'read' : 'write';
@@ -132,7 +132,7 @@ class FiniDouble implements VendorDouble {
   }
 
   refuse(refusal: Refusal): Reply {
-    return finiRefusal(refusal, this.#settings);
+    return finiRefusal(refusal, this.settings.current);
   }
 
   attachFault(id: string, fault: BoundFault): boolean {
@@ -169,24 +169,11 @@ class FiniDouble implements VendorDouble {
     return true;
   }
 
-  settings(): Record<string, unknown> {
-    return { ...this.#settings };
-  }
-
-  configure(settings: Record<string, unknown>): void {
-    this.#settings = changedFiniSettings(this.#settings, settings);
-  }
-
-  reset(): Promise<void> {
-    this.#settings = this.#initialSettings;
+  clear(): Promise<void> {
     this.#library.clear();
     this.#work.clear();
     this.#limit.reset();
     return Promise.resolve();
-  }
-
-  close(): Promise<void> {
-    return this.reset();
   }
 
   #jobOf(id: string) {

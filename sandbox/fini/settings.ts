@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { VendorSettingError } from '../vendor-double.ts';
+import { readChange } from '../vendor-settings.ts';
 
 const schema = z.strictObject({
   /** Requests of one key per minute; more get 429. Null: no limit, the vendor documents none. */
@@ -62,7 +62,5 @@ export const defaultFiniSettings: FiniSettings = {
  * @throws VendorSettingError on an unknown name or value
  */
 export function changedFiniSettings(current: FiniSettings, change: Record<string, unknown>): FiniSettings {
-  const parsed = schema.partial().safeParse(change);
-  if (!parsed.success) throw new VendorSettingError(z.prettifyError(parsed.error));
-  return schema.parse({ ...current, ...parsed.data });
+  return schema.parse({ ...current, ...readChange(schema.partial(), change) });
 }

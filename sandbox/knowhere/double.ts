@@ -2,9 +2,11 @@ import { FaultCatalogue } from '../faults/catalogue.ts';
 import { commonFaults } from '../faults/common-faults.ts';
 import type { BoundFault, Refusal } from '../faults/definition.ts';
 import { markersIn, mayHoldMarkers } from '../faults/marker.ts';
+import { bearerToken } from '../http/bearer.ts';
 import type { Call } from '../http/call.ts';
 import type { Reply } from '../http/reply.ts';
 import type { Admission, JobEnding, JobFilter, JobView, VendorDouble, VendorFaults } from '../vendor-double.ts';
+import { VendorSettings } from '../vendor-settings.ts';
 import type { DoubleContext } from '../double-context.ts';
 import { Api } from './api.ts';
 import { ArchiveShelf } from './archive.ts';
@@ -14,7 +16,7 @@ import { end, scriptedFailure, standing, type KnowhereJob } from './job.ts';
 import { JobStore } from './job-store.ts';
 import { LinkSigner } from './links.ts';
 import { RateLimits } from './rate-limits.ts';
-import { changedSettings, defaultSettings, type Dialect, type KnowhereSettings } from './settings.ts';
+import { changedKnowhereSettings, defaultKnowhereSettings, type Dialect, type KnowhereSettings } from './settings.ts';
 import { Storage, stored } from './storage.ts';
 import { UploadShelf } from './upload-shelf.ts';
 
@@ -29,6 +31,7 @@ class KnowhereDouble implements VendorDouble {
   readonly name = 'knowhere';
   readonly basePaths = ['knowhere', 'knowhere-doc', 'knowhere-impl'] as const satisfies [string, ...string[]];
   readonly catalogue = new FaultCatalogue([...commonFaults, ...knowhereFaults], [...knowhereRoutes]);
+  readonly settings: VendorSettings<KnowhereSettings>;
   readonly #context: DoubleContext;
   readonly #jobs: JobStore;
   readonly #limits = new RateLimits();
@@ -36,17 +39,12 @@ class KnowhereDouble implements VendorDouble {
   readonly #archives = new ArchiveShelf();
   readonly #storage: Storage;
   readonly #api: Api;
-  readonly #initialSettings: KnowhereSettings;
-  #settings: KnowhereSettings;
 
   constructor(context: DoubleContext) {
     const { options } = context;
     this.#context = context;
-    this.#initialSettings = changedSettings(
-      defaultSettings(options.dialect ?? 'impl'),
-      options.settings?.['knowhere'] ?? {},
-    );
-    this.#settings = this.#initialSettings;
+    const defaults = defaultKnowhereSettings(options.dialect ?? 'impl');
+    this.settings = new VendorSettings(defaults, changedKnowhereSettings, options.settings?.['knowhere']);
     this.#jobs = new JobStore((job) => this.#standing(job));
     this.#storage = new Storage(new LinkSigner(), this.#uploads, this.#archives);
     this.#api = new Api({
@@ -55,13 +53,13 @@ class KnowhereDouble implements VendorDouble {
       limits: this.#limits,
       archives: this.#archives,
       storage: this.#storage,
-      settings: () => this.#settings,
+      settings: () => this.settings.current,
     });
   }
 
   async admit(call: Call): Promise<Admission> {
     const { route, jobId } = routeOf(call);
-    const apiKey = /^Bearer (\S+)$/i.exec(call.header('authorization') ?? '')?.[1];
+    const apiKey = bearerToken(call);
     if (route === 'create') return this.#admitCreate(call, apiKey);
     const job = jobId === null ? undefined : this.#jobs.get(jobId);
     return { route, jobId, dataId: job?.dataId ?? null, source: null, apiKey, faults: job?.faults ?? NO_FAULTS };
@@ -71,7 +69,7 @@ class KnowhereDouble implements VendorDouble {
     const job = admission.jobId === null ? undefined : this.#jobs.get(admission.jobId);
     switch (admission.route as KnowhereRoute | 'unknown') {
       case 'upload': {
-        const taken = await this.#storage.put(call, job, faults.active, this.#settings);
+        const taken = await this.#storage.put(call, job, faults.active, this.settings.current);
         if ('status' in taken) return taken;
         const unneeded = job === undefined ? taken.path : await this.#api.noteUpload(job, taken);
         if (unneeded !== null) await this.#uploads.discard(unneeded);
@@ -83,7 +81,7 @@ class KnowhereDouble implements VendorDouble {
           job,
           job === undefined ? null : this.#standing(job),
           faults.active,
-          this.#settings,
+          this.settings.current,
         );
       case 'create':
       case 'lookup':
@@ -125,24 +123,11 @@ class KnowhereDouble implements VendorDouble {
     return true;
   }
 
-  settings(): Record<string, unknown> {
-    return { ...this.#settings };
-  }
-
-  configure(settings: Record<string, unknown>): void {
-    this.#settings = changedSettings(this.#settings, settings);
-  }
-
-  async reset(): Promise<void> {
-    this.#settings = this.#initialSettings;
+  async clear(): Promise<void> {
     this.#jobs.clear();
     this.#limits.reset();
     this.#archives.clear();
     await this.#uploads.clear();
-  }
-
-  async close(): Promise<void> {
-    await this.reset();
   }
 
   /** A create may carry markers, so its body is read before any fault is chosen. */
@@ -164,7 +149,7 @@ class KnowhereDouble implements VendorDouble {
   }
 
   #standing(job: KnowhereJob) {
-    return standing(job, Date.now(), this.#context.clock, this.#settings);
+    return standing(job, Date.now(), this.#context.clock, this.settings.current);
   }
 
   #dialectOf(call: Call): Dialect {
@@ -172,7 +157,7 @@ class KnowhereDouble implements VendorDouble {
     if (base === 'knowhere-doc') return 'doc';
     if (base === 'knowhere-impl') return 'impl';
     const asked = call.header('x-sandbox-dialect');
-    return asked === 'doc' || asked === 'impl' ? asked : this.#settings.dialect;
+    return asked === 'doc' || asked === 'impl' ? asked : this.settings.current.dialect;
   }
 
   #view(job: KnowhereJob): JobView {

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { VendorSettingError } from '../vendor-double.ts';
+import { readChange, VendorSettingError } from '../vendor-settings.ts';
 
 export type Dialect = 'doc' | 'impl';
 
@@ -66,7 +66,7 @@ export const presets: Readonly<Record<string, Partial<KnowhereSettings>>> = {
 };
 
 /** Limits are off by default: a user's test must not be throttled by surprise. */
-export function defaultSettings(dialect: Dialect): KnowhereSettings {
+export function defaultKnowhereSettings(dialect: Dialect): KnowhereSettings {
   return {
     dialect,
     ...OFF,
@@ -85,15 +85,13 @@ export function defaultSettings(dialect: Dialect): KnowhereSettings {
  * The settings after a change. `preset` names a set of limits; single fields win over it.
  * @throws VendorSettingError on an unknown preset, name or value
  */
-export function changedSettings(current: KnowhereSettings, change: Record<string, unknown>): KnowhereSettings {
+export function changedKnowhereSettings(current: KnowhereSettings, change: Record<string, unknown>): KnowhereSettings {
   const { preset, ...fields } = change;
   const named = preset === undefined ? {} : typeof preset === 'string' ? presets[preset] : undefined;
   if (named === undefined) {
     throw new VendorSettingError(`unknown preset ${JSON.stringify(preset)}; known: ${Object.keys(presets).join(', ')}`);
   }
-  const parsed = schema.partial().safeParse(fields);
-  if (!parsed.success) throw new VendorSettingError(z.prettifyError(parsed.error));
-  return schema.parse({ ...current, ...named, ...parsed.data });
+  return schema.parse({ ...current, ...named, ...readChange(schema.partial(), fields) });
 }
 
 /** Life of an upload link in a dialect, seconds. */

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { json } from '../http/reply.ts';
-import { VendorSettingError, type VendorControl } from '../vendor-double.ts';
+import type { VendorControl } from '../vendor-double.ts';
+import { VendorSettingError } from '../vendor-settings.ts';
 import { addKnowledge, addRole, addTaxonomy, knowledgeText, roleText, taxonomyText } from './estate.ts';
 import { sharelyCreateRoutes } from './faults.ts';
 import { shownStatus } from './background-jobs.ts';

@@ -2,12 +2,14 @@ import type { DoubleContext } from '../double-context.ts';
 import { FaultCatalogue } from '../faults/catalogue.ts';
 import type { BoundFault, Refusal } from '../faults/definition.ts';
 import { MarkedTexts } from '../faults/marked-texts.ts';
+import { bearerToken } from '../http/bearer.ts';
 import type { Call } from '../http/call.ts';
 import { jsonBody, textField, textsField } from '../http/json-body.ts';
 import { RequestLimit } from '../http/request-limit.ts';
 import type { Reply } from '../http/reply.ts';
 import { withHeaders } from '../http/reply.ts';
 import type { Admission, JobEnding, JobFilter, JobView, VendorDouble, VendorFaults } from '../vendor-double.ts';
+import { VendorSettings } from '../vendor-settings.ts';
 import { refusedAccess } from './access.ts';
 import { sharelyControls } from './control.ts';
 import { hintOf, sharelyRefusal, throttledReply } from './errors.ts';
@@ -35,6 +37,7 @@ class SharelyDouble implements VendorDouble {
   readonly name = 'sharely';
   readonly basePaths = ['sharely'] as const satisfies [string, ...string[]];
   readonly catalogue = new FaultCatalogue(sharelyFaults, [...sharelyRoutes], sharelyCreateRoutes);
+  readonly settings: VendorSettings<SharelySettings>;
   readonly controlRoutes;
   readonly #estate = new Estate();
   readonly #workflows: Workflows;
@@ -43,13 +46,10 @@ class SharelyDouble implements VendorDouble {
   readonly #limit = new RequestLimit();
   readonly #parts: SharelyParts;
   readonly #handlers: Readonly<Record<Exclude<SharelyRoute, 'token'>, Handler>>;
-  readonly #initialSettings: SharelySettings;
-  #settings: SharelySettings;
 
   constructor({ clock, faults, options }: DoubleContext) {
-    this.#initialSettings = changedSharelySettings(defaultSharelySettings, options.settings?.['sharely'] ?? {});
-    this.#settings = this.#initialSettings;
-    const settings = () => this.#settings;
+    this.settings = new VendorSettings(defaultSharelySettings, changedSharelySettings, options.settings?.['sharely']);
+    const settings = () => this.settings.current;
     this.#workflows = new Workflows(clock, settings);
     this.#parts = {
       estate: this.#estate,
@@ -61,7 +61,7 @@ class SharelyDouble implements VendorDouble {
       settings,
     };
     this.#handlers = handlersWith((rbacStatus) => {
-      this.configure({ rbacStatus });
+      this.settings.change({ rbacStatus });
     });
     this.controlRoutes = sharelyControls(this.#parts);
   }
@@ -69,7 +69,7 @@ class SharelyDouble implements VendorDouble {
   async admit(call: Call): Promise<Admission> {
     const match = routeOf(call);
     const { route, subject } = match;
-    const token = /^Bearer (\S+)$/i.exec(call.header('authorization') ?? '')?.[1];
+    const token = bearerToken(call);
     const admission: Admission = {
       route,
       kind: createRoutes.has(route) ? 'create' : route === 'background-jobs' ? 'lookup' : 'other',
@@ -98,7 +98,7 @@ class SharelyDouble implements VendorDouble {
   }
 
   refuse(refusal: Refusal, _call: Call, { route }: Admission): Reply {
-    return sharelyRefusal(route === 'token' ? 'old' : this.#settings.errorShape, refusal);
+    return sharelyRefusal(route === 'token' ? 'old' : this.settings.current.errorShape, refusal);
   }
 
   attachFault(workflowId: string, fault: BoundFault): boolean {
@@ -128,31 +128,18 @@ class SharelyDouble implements VendorDouble {
     return true;
   }
 
-  settings(): Record<string, unknown> {
-    return { ...this.#settings };
-  }
-
-  configure(settings: Record<string, unknown>): void {
-    this.#settings = changedSharelySettings(this.#settings, settings);
-  }
-
   /** Tokens stay good, so that a client with one in its cache can go on. */
-  async reset(): Promise<void> {
-    this.#settings = this.#initialSettings;
+  async clear(): Promise<void> {
     this.#estate.clear();
     this.#workflows.clear();
     this.#limit.reset();
     await this.#files.clear();
   }
 
-  async close(): Promise<void> {
-    await this.reset();
-  }
-
   async #reply(call: Call, admission: Admission, faults: VendorFaults, match: RouteMatch): Promise<Reply> {
     const { route, workspaceId, subject } = match;
     const organizationId = call.header('organizationid');
-    const settings = this.#settings;
+    const settings = this.settings.current;
     if (route === 'unknown' && !match.isBelowV1) return notFound(this.#parts, 'Route');
     if (route !== 'token') {
       const names = faults.active.map(({ name }) => name);

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { VendorSettingError } from '../vendor-double.ts';
+import { readChange } from '../vendor-settings.ts';
 import { sharelyCreateRoutes, type SharelyOperation } from './faults.ts';
 
 const operation = z.enum(sharelyCreateRoutes);
@@ -125,9 +125,7 @@ export const defaultSharelySettings: SharelySettings = {
  * @throws VendorSettingError on an unknown name or value
  */
 export function changedSharelySettings(current: SharelySettings, change: Record<string, unknown>): SharelySettings {
-  const parsed = schema.partial().safeParse(change);
-  if (!parsed.success) throw new VendorSettingError(z.prettifyError(parsed.error));
-  const { replyIds, replyStatus, workflowMs, ...rest } = parsed.data;
+  const { replyIds, replyStatus, workflowMs, ...rest } = readChange(schema.partial(), change);
   return {
     ...current,
     ...(Object.fromEntries(
