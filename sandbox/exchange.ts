@@ -56,9 +56,9 @@ async function answered(
   call: Call,
   double: VendorDouble,
   admission: Admission,
-  { answer, others, forJob }: Strike,
+  { answer, others }: Strike,
 ): Promise<Reply | 'cut' | 'hang'> {
-  const work = async () => double.handle(call, admission, { active: others, forJob });
+  const work = async () => double.handle(call, admission, { active: others });
   if (answer === null) return work();
   const { effect, argument } = answer;
   // "After" faults let the vendor do everything and lose only its answer.
@@ -94,13 +94,13 @@ async function paced(call: Call, reply: Reply, others: readonly ActiveFault[]): 
 }
 
 function contextOf(call: Call, double: VendorDouble, admission: Admission): FaultContext {
-  const { route, jobId, jobIds, source, dataId, apiKey, isPerJob } = admission;
+  const { route, jobId, jobIds, source, dataId, apiKey } = admission;
   const texts = source === null && dataId === null ? '' : `${source ?? ''} ${dataId ?? ''}`;
-  return { vendor: double.name, route, method: call.method, jobId, jobIds, isPerJob, source: texts, apiKey };
+  return { vendor: double.name, route, method: call.method, jobId, jobIds, source: texts, apiKey };
 }
 
 /** Filled in before the work, so that requests in flight can be told apart. */
-function note(entry: LedgerEntry, call: Call, admission: Admission, { answer, others, forJob }: Strike): void {
+function note(entry: LedgerEntry, call: Call, admission: Admission, { answer, others }: Strike): void {
   const { route } = admission;
   entry.route = route;
   entry.kind = admission.kind ?? (route === 'create' || route === 'lookup' ? route : 'other');
@@ -110,6 +110,5 @@ function note(entry: LedgerEntry, call: Call, admission: Admission, { answer, ot
   call.jobIds = admission.jobIds ?? null;
   if (answer !== null) call.faultNames.push(answer.name);
   for (const { name } of others) call.faultNames.push(name);
-  for (const { definition } of forJob) call.faultNames.push(definition.name);
   fill(entry, call);
 }

@@ -19,18 +19,13 @@ export interface Admission {
   readonly kind?: RequestKind | undefined;
   /** Jobs that a batched look-up asks for. */
   readonly jobIds?: readonly string[] | undefined;
-  /** True: the double draws the faults of each job it makes by itself, with `FaultBoard.strikeJob`. */
-  readonly isPerJob?: boolean | undefined;
   /** Faults of the job that the request names, or of the marked text that it submits. */
   readonly faults: readonly BoundFault[];
 }
 
-/** The faults that the vendor's own code has to act on, in one request. */
+/** The faults that the vendor's own code has to act on, in one request. Those of a job are drawn where the job is made. */
 export interface VendorFaults {
-  /** Vendor faults that strike this request. */
   readonly active: readonly ActiveFault[];
-  /** Faults for the job that this request creates, from armed rules; markers come with the admission. */
-  readonly forJob: readonly BoundFault[];
 }
 
 /** A job as the control routes show it; the same for every vendor. */

@@ -42,8 +42,6 @@ export interface FaultContext {
   readonly jobId: string | null;
   /** Jobs that a batched request names. */
   readonly jobIds?: readonly string[] | undefined;
-  /** True: faults of jobs are left to `strikeJob`, which the vendor's double calls for each job it makes. */
-  readonly isPerJob?: boolean | undefined;
   /** Source URL, file name and data id, joined; empty when unknown. */
   readonly source: string;
   readonly apiKey: string | undefined;
@@ -53,8 +51,6 @@ export interface FaultContext {
 export interface Strike {
   readonly answer: ActiveFault | null;
   readonly others: readonly ActiveFault[];
-  /** Faults that the create hands on to the job it makes. */
-  readonly forJob: readonly BoundFault[];
 }
 
 interface ArmedRule {
@@ -67,7 +63,7 @@ interface ArmedRule {
   skip: number;
 }
 
-const NO_STRIKE: Strike = { answer: null, others: [], forJob: [] };
+const NO_STRIKE: Strike = { answer: null, others: [] };
 
 /** Keeps the armed faults and decides which of them strike a request. */
 export class FaultBoard {
@@ -184,18 +180,16 @@ export class FaultBoard {
     return bound;
   }
 
-  /** Decides what strikes this request, and counts it. `own` are the faults of its job or its marked text. */
+  /**
+   * Decides what strikes this request, and counts it. `own` are the faults of its job or its marked text. Faults that
+   * belong to a job are left to `strikeJob`.
+   */
   strike(context: FaultContext, own: readonly BoundFault[]): Strike {
     if (this.#rules.length === 0 && own.length === 0) return NO_STRIKE;
     let answer: ActiveFault | null = null;
     const others: ActiveFault[] = [];
-    const forJob: BoundFault[] = [];
     const take = (fault: BoundFault): boolean => {
       const { definition, argument } = fault;
-      if (definition.scope === 'job') {
-        forJob.push({ ...fault, skip: 0, remaining: Number.POSITIVE_INFINITY });
-        return true;
-      }
       const active = { name: definition.name, argument, effect: definition.effect };
       if (active.effect.kind === 'pace' || active.effect.kind === 'vendor') {
         others.push(active);
@@ -208,8 +202,8 @@ export class FaultBoard {
     };
     for (const rule of this.#rules) {
       const fault = rule.bound.get(context.vendor);
-      if (fault === undefined || !fault.routes.includes(context.route) || !fits(rule.spec, context)) continue;
-      if (context.isPerJob === true && fault.definition.scope === 'job') continue;
+      if (fault === undefined || fault.definition.scope !== 'request') continue;
+      if (!fault.routes.includes(context.route) || !fits(rule.spec, context)) continue;
       if (this.#isDue(rule) && take(fault)) {
         rule.strikes += 1;
         rule.remaining -= 1;
@@ -217,15 +211,16 @@ export class FaultBoard {
     }
     this.#dropSpentRules();
     for (const fault of own) {
-      if (!fault.routes.includes(context.route) || fault.remaining <= 0) continue;
+      if (fault.definition.scope !== 'request' || !fault.routes.includes(context.route) || fault.remaining <= 0)
+        continue;
       if (fault.skip > 0) fault.skip -= 1;
       else if (take(fault)) fault.remaining -= 1;
     }
-    return { answer, others, forJob };
+    return { answer, others };
   }
 
   /**
-   * The faults that one job gets when its create may make several: rules and markers are counted job by job, and
+   * The faults that one new job gets. A create may make several: rules and markers are counted job by job, and
    * `context.source` is the text of this one job.
    */
   strikeJob(context: FaultContext, own: readonly BoundFault[]): BoundFault[] {

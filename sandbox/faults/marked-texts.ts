@@ -1,7 +1,7 @@
 import type { FaultCatalogue } from './catalogue.ts';
 import type { BoundFault } from './definition.ts';
 import type { FaultBoard } from './fault-board.ts';
-import { markedWords, markersIn } from './marker.ts';
+import { markedWords, markersIn, mayHoldMarkers } from './marker.ts';
 
 const NONE: readonly BoundFault[] = [];
 
@@ -22,9 +22,17 @@ export class MarkedTexts {
    * @throws UnknownFaultError on a marker that fits nothing
    */
   of(text: string): readonly BoundFault[] {
-    const words = markedWords(text);
-    if (words.length === 0) return NONE;
-    return this.#board.forMarkedText(this.#vendor, words.join('\n'), words.flatMap(markersIn));
+    return this.ofNames(markedWords(text));
+  }
+
+  /**
+   * The faults that the names of one job ask for: URL, file name, id. Each counts whole, blanks included.
+   * @throws UnknownFaultError on a marker that fits nothing
+   */
+  ofNames(names: readonly string[]): readonly BoundFault[] {
+    const marked = names.filter(mayHoldMarkers);
+    const wishes = marked.flatMap(markersIn);
+    return wishes.length === 0 ? NONE : this.#board.forMarkedText(this.#vendor, marked.join('\n'), wishes);
   }
 
   /** Faults of these texts that strike the creating request itself. */
@@ -41,7 +49,12 @@ export class MarkedTexts {
 
   /** Faults of a text that strike at other routes, in copies of their own: those are counted per job. */
   forLater(text: string): BoundFault[] {
-    return this.of(text)
+    return this.later(this.of(text));
+  }
+
+  /** As `forLater`, of faults that were read already. */
+  later(faults: readonly BoundFault[]): BoundFault[] {
+    return faults
       .filter((fault) => fault.definition.scope === 'request' && !this.#isAtCreate(fault))
       .map((fault) => ({ ...fault }));
   }

@@ -83,7 +83,6 @@ class FiniDouble implements VendorDouble {
       dataId: null,
       source: null,
       apiKey,
-      isPerJob: true,
       faults: [],
     };
     switch (route) {

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { ZipFile } from 'yazl';
+import { traitOf } from '../faults/traits.ts';
 import { chunked, type Chunked } from './chunks.ts';
 import type { JobEnd, KnowhereJob } from './job.ts';
-import { trait } from './job.ts';
 import { documentContent } from './material.ts';
 import { documentNavigation } from './navigation.ts';
 import { docTime, implTime } from './render.ts';
@@ -79,7 +79,8 @@ async function entries(job: KnowhereJob, end: JobEnd): Promise<Entry[]> {
   }
   for (const { path, html } of parsed.tables) files.push([path, Buffer.from(html)]);
   if (image !== null && imagePath !== null) files.push([imagePath, image]);
-  if (trait(job, 'result-zip-slip') !== undefined) files.push([HARMLESS_NAME, Buffer.from('outside of the folder\n')]);
+  if (traitOf(job.faults, 'result-zip-slip') !== undefined)
+    files.push([HARMLESS_NAME, Buffer.from('outside of the folder\n')]);
   return files;
 }
 

@@ -1,3 +1,4 @@
+import { textField } from '../http/json-body.ts';
 import type { Dialect } from './settings.ts';
 
 /** A create request that passed validation. */
@@ -157,4 +158,19 @@ function checkWebhook(given: unknown, refuse: (field: string, text: string) => v
 
 function isFields(value: unknown): value is Fields {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** The names in a create body, which may hold markers. The body is not validated yet and may be anything at all. */
+export function submittedNames(text: string): Record<'sourceUrl' | 'fileName' | 'dataId', string | null> {
+  let body: unknown;
+  try {
+    body = JSON.parse(text);
+  } catch {
+    body = undefined;
+  }
+  return {
+    sourceUrl: textField(body, 'source_url'),
+    fileName: textField(body, 'file_name'),
+    dataId: textField(body, 'data_id'),
+  };
 }

@@ -1,15 +1,14 @@
-import type { BoundFault } from '../faults/definition.ts';
-import type { Call } from '../http/call.ts';
+import { traitOf } from '../faults/traits.ts';
 import type { Reply } from '../http/reply.ts';
 import { json } from '../http/reply.ts';
-import type { ApiParts } from './api-parts.ts';
 import { begin } from './begin.ts';
 import { type CreateInput, readCreate } from './create-input.ts';
 import { errorReply, invalidReply } from './errors.ts';
-import { standing, trait } from './job.ts';
+import { uploadLink } from './job-links.ts';
 import { urlMaterial } from './material.ts';
+import { jobFaults, struck, type KnowhereParts, type KnowhereRequest } from './parts.ts';
 import { createdJob } from './render.ts';
-import { type Dialect, uploadLinkSeconds } from './settings.ts';
+import { uploadLinkSeconds } from './settings.ts';
 
 /** Work ms that IMPL takes to find out the type of a URL without an extension (it sends a HEAD request). */
 const HEAD_REQUEST_MS = 400;
@@ -29,23 +28,13 @@ const CONTENT_TYPES: Readonly<Record<string, string>> = {
   png: 'image/png',
 };
 
-/** Who creates, in which dialect, and the faults that the job gets. */
-export interface CreateContext {
-  readonly dialect: Dialect;
-  readonly user: string;
-  /** Faults of the marked text. */
-  readonly marked: readonly BoundFault[];
-  /** Faults of armed rules. */
-  readonly armed: readonly BoundFault[];
-}
-
 /**
  * Creates a job, in the implementation's order: per-minute limit (its slot is used even if the rest refuses),
  * validation, document conflict, jobs at once, daily quota, insert.
  */
-export async function createJob(parts: ApiParts, call: Call, context: CreateContext): Promise<Reply> {
-  const { dialect, user, marked, armed } = context;
-  const { limits, jobs, clock, storage } = parts;
+export async function createJob(parts: KnowhereParts, request: KnowhereRequest): Promise<Reply> {
+  const { call, dialect, user } = request;
+  const { limits, jobs, clock } = parts;
   const settings = parts.settings();
   const perMinute = limits.refuseCreate(call, user, dialect, settings);
   if (perMinute !== null) return perMinute;
@@ -55,7 +44,7 @@ export async function createJob(parts: ApiParts, call: Call, context: CreateCont
     await call.pause(Math.min(2_000, HEAD_REQUEST_MS / clock.speed));
   }
   // No pause from here to the insert: two creates at once must not both pass the same check.
-  const conflict = documentConflict(parts, call, input, user);
+  const conflict = documentConflict(parts, request, input);
   if (conflict !== null) return conflict;
   const active = settings.activeJobs === null ? 0 : jobs.active(user, settings.activeJobs).length;
   const refusal =
@@ -71,7 +60,7 @@ export async function createJob(parts: ApiParts, call: Call, context: CreateCont
     dialect,
     user,
     upload: sourceType === 'file' ? { contentType } : null,
-    faults: jobFaults(marked, armed),
+    faults: jobFaults(parts, request),
   });
   if (sourceType === 'url') {
     job.material = urlMaterial(job, settings);
@@ -79,21 +68,17 @@ export async function createJob(parts: ApiParts, call: Call, context: CreateCont
   }
   call.jobId = job.id;
   call.jobCreated = true;
-  const url = trait(job, 'upload-link-missing') === undefined ? storage.uploadUrl(call, job, settings) : null;
+  const url = traitOf(job.faults, 'upload-link-missing') === undefined ? uploadLink(parts, call, job) : null;
   const upload = url === null ? null : { url, seconds: uploadLinkSeconds(settings, dialect) };
-  return json(dialect === 'doc' && sourceType === 'url' ? 202 : 200, createdJob(job, dialect, upload));
+  const status = struck(request, 'created-as') ?? (dialect === 'doc' && sourceType === 'url' ? 202 : 200);
+  return json(Number(status), createdJob(job, dialect, upload));
 }
 
-function documentConflict(
-  { jobs, clock, settings }: ApiParts,
-  call: Call,
-  input: CreateInput,
-  user: string,
-): Reply | null {
+function documentConflict({ jobs }: KnowhereParts, { call, user }: KnowhereRequest, input: CreateInput): Reply | null {
   const { documentId } = input;
   if (documentId === null) return null;
   const maker = jobs.get(documentId.replace(/^doc_/, 'job_'));
-  if (maker === undefined || maker.user !== user || standing(maker, Date.now(), clock, settings()).status !== 'done') {
+  if (maker === undefined || maker.user !== user || jobs.standing(maker).status !== 'done') {
     return errorReply(call, 404, 'NOT_FOUND', 'Document not found', { resource: 'Document', id: documentId });
   }
   if (maker.namespace !== input.namespace) {
@@ -103,11 +88,4 @@ function documentConflict(
   if (active === undefined) return null;
   const message = `Document ${documentId} is being processed by another job. Active job: ${active.id}.`;
   return errorReply(call, 409, 'ABORTED', message, { document_id: documentId });
-}
-
-/** Faults that go with the job: those armed for it, and markers that strike elsewhere than at the create. */
-function jobFaults(marked: readonly BoundFault[], armed: readonly BoundFault[]): readonly BoundFault[] {
-  if (marked.length === 0 && armed.length === 0) return [];
-  const later = marked.filter((fault) => fault.definition.scope === 'request' && !fault.routes.includes('create'));
-  return [...armed, ...later.map((fault) => ({ ...fault }))];
 }

@@ -1,216 +1,154 @@
+import type { DoubleContext } from '../double-context.ts';
 import { FaultCatalogue } from '../faults/catalogue.ts';
-import { commonFaults } from '../faults/common-faults.ts';
 import type { BoundFault, Refusal } from '../faults/definition.ts';
-import { markersIn, mayHoldMarkers } from '../faults/marker.ts';
+import { MarkedTexts } from '../faults/marked-texts.ts';
 import { bearerToken } from '../http/bearer.ts';
 import type { Call } from '../http/call.ts';
 import type { Reply } from '../http/reply.ts';
 import type { Admission, JobEnding, JobFilter, JobView, VendorDouble, VendorFaults } from '../vendor-double.ts';
 import { VendorSettings } from '../vendor-settings.ts';
-import type { DoubleContext } from '../double-context.ts';
-import { Api } from './api.ts';
+import { userOf } from './api-key.ts';
 import { ArchiveShelf } from './archive.ts';
-import { apiRefusal, storageRefusal } from './errors.ts';
-import { knowhereFaults, knowhereRoutes, type KnowhereRoute } from './faults.ts';
-import { end, scriptedFailure, standing, type KnowhereJob } from './job.ts';
+import { createJob } from './create.ts';
+import { submittedNames } from './create-input.ts';
+import { apiRefusal, errorReply, storageRefusal } from './errors.ts';
+import { knowhereFaults, knowhereRoutes, type KnowhereRoute, type StorageRoute } from './faults.ts';
+import { withApiHeaders } from './headers.ts';
+import { end, scriptedFailure, standing } from './job.ts';
 import { JobStore } from './job-store.ts';
+import { jobView, selectedJobs } from './job-view.ts';
 import { LinkSigner } from './links.ts';
+import { listJobs } from './list.ts';
+import { confirmUpload, deleteJob, lookUpJob } from './one-job.ts';
+import type { Handler, KnowhereParts, KnowhereRequest, StorageHandler } from './parts.ts';
 import { RateLimits } from './rate-limits.ts';
-import { changedKnowhereSettings, defaultKnowhereSettings, type Dialect, type KnowhereSettings } from './settings.ts';
-import { Storage, stored } from './storage.ts';
+import { routeOf } from './route.ts';
+import { changedKnowhereSettings, defaultKnowhereSettings, dialectOf, type KnowhereSettings } from './settings.ts';
+import { giveResult, takeUpload } from './storage.ts';
 import { UploadShelf } from './upload-shelf.ts';
-
-const NO_FAULTS: readonly BoundFault[] = [];
 
 /** Plays Knowhere's document parsing API; facts in docs/vendors and the vendor's own pages. */
 export function knowhereDouble(context: DoubleContext): VendorDouble {
   return new KnowhereDouble(context);
 }
 
+const handlers: Readonly<Record<Exclude<KnowhereRoute, StorageRoute>, Handler>> = {
+  create: createJob,
+  lookup: lookUpJob,
+  list: listJobs,
+  confirm: confirmUpload,
+  delete: deleteJob,
+};
+
+const storageHandlers: Readonly<Record<StorageRoute, StorageHandler>> = {
+  upload: takeUpload,
+  result: giveResult,
+};
+
+/** DOC has two endpoints; the others exist in the implementation only. */
+const documentedRoutes: ReadonlySet<string> = new Set<KnowhereRoute>(['create', 'lookup']);
+
 class KnowhereDouble implements VendorDouble {
   readonly name = 'knowhere';
   readonly basePaths = ['knowhere', 'knowhere-doc', 'knowhere-impl'] as const satisfies [string, ...string[]];
-  readonly catalogue = new FaultCatalogue([...commonFaults, ...knowhereFaults], [...knowhereRoutes]);
+  readonly catalogue = new FaultCatalogue(knowhereFaults, [...knowhereRoutes]);
   readonly settings: VendorSettings<KnowhereSettings>;
-  readonly #context: DoubleContext;
-  readonly #jobs: JobStore;
-  readonly #limits = new RateLimits();
-  readonly #uploads = new UploadShelf();
-  readonly #archives = new ArchiveShelf();
-  readonly #storage: Storage;
-  readonly #api: Api;
+  readonly #parts: KnowhereParts;
 
-  constructor(context: DoubleContext) {
-    const { options } = context;
-    this.#context = context;
+  constructor({ clock, faults, options }: DoubleContext) {
     const defaults = defaultKnowhereSettings(options.dialect ?? 'impl');
     this.settings = new VendorSettings(defaults, changedKnowhereSettings, options.settings?.['knowhere']);
-    this.#jobs = new JobStore((job) => this.#standing(job));
-    this.#storage = new Storage(new LinkSigner(), this.#uploads, this.#archives);
-    this.#api = new Api({
-      clock: context.clock,
-      jobs: this.#jobs,
-      limits: this.#limits,
-      archives: this.#archives,
-      storage: this.#storage,
-      settings: () => this.settings.current,
-    });
+    const settings = () => this.settings.current;
+    this.#parts = {
+      clock,
+      jobs: new JobStore((job) => standing(job, Date.now(), clock, settings())),
+      limits: new RateLimits(),
+      links: new LinkSigner(),
+      uploads: new UploadShelf(),
+      archives: new ArchiveShelf(),
+      marks: new MarkedTexts(this.name, faults, this.catalogue),
+      board: faults,
+      settings,
+    };
   }
 
   async admit(call: Call): Promise<Admission> {
     const { route, jobId } = routeOf(call);
+    const { jobs, marks } = this.#parts;
     const apiKey = bearerToken(call);
-    if (route === 'create') return this.#admitCreate(call, apiKey);
-    const job = jobId === null ? undefined : this.#jobs.get(jobId);
-    return { route, jobId, dataId: job?.dataId ?? null, source: null, apiKey, faults: job?.faults ?? NO_FAULTS };
+    if (route === 'create') {
+      // Read before any fault is chosen, because it may hold markers; not validated yet.
+      const { sourceUrl, fileName, dataId } = submittedNames(await call.text());
+      const faults = marks.ofNames([sourceUrl, fileName, dataId].filter((name) => name !== null));
+      return { route, jobId, dataId, source: sourceUrl ?? fileName, apiKey, faults };
+    }
+    const job = jobId === null ? undefined : jobs.get(jobId);
+    return { route, jobId, dataId: job?.dataId ?? null, source: null, apiKey, faults: job?.faults ?? [] };
   }
 
   async handle(call: Call, admission: Admission, faults: VendorFaults): Promise<Reply> {
-    const job = admission.jobId === null ? undefined : this.#jobs.get(admission.jobId);
-    switch (admission.route as KnowhereRoute | 'unknown') {
-      case 'upload': {
-        const taken = await this.#storage.put(call, job, faults.active, this.settings.current);
-        if ('status' in taken) return taken;
-        const unneeded = job === undefined ? taken.path : await this.#api.noteUpload(job, taken);
-        if (unneeded !== null) await this.#uploads.discard(unneeded);
-        return stored(call, taken);
-      }
-      case 'result':
-        return this.#storage.get(
-          call,
-          job,
-          job === undefined ? null : this.#standing(job),
-          faults.active,
-          this.settings.current,
-        );
-      case 'create':
-      case 'lookup':
-      case 'list':
-      case 'confirm':
-      case 'delete':
-      case 'unknown':
-        return this.#api.reply(call, admission, this.#dialectOf(call), faults);
-    }
+    const route = admission.route as KnowhereRoute | 'unknown';
+    if (isStorage(route)) return storageHandlers[route](this.#parts, { call, admission, faults });
+    const user = userOf(admission.apiKey);
+    const request = { call, admission, faults, dialect: dialectOf(call, this.settings.current), user: user ?? '' };
+    const reply =
+      user === null
+        ? errorReply(call, 401, 'UNAUTHENTICATED', 'Invalid or missing API key')
+        : await this.#reply(request, route);
+    return withApiHeaders(this.#parts, request, reply);
   }
 
   refuse(refusal: Refusal, call: Call, { route, jobId }: Admission): Reply {
-    const isStorage = route === 'upload' || route === 'result';
-    return isStorage ? storageRefusal(call, refusal) : apiRefusal(call, refusal, jobId);
+    return isStorage(route) ? storageRefusal(call, refusal) : apiRefusal(call, refusal, jobId);
   }
 
   attachFault(jobId: string, fault: BoundFault): boolean {
-    const job = this.#jobs.get(jobId);
+    const job = this.#parts.jobs.get(jobId);
     if (job === undefined) return false;
     job.faults = [...job.faults, fault];
     return true;
   }
 
   jobs(filter: JobFilter): { total: number; jobs: JobView[] } {
-    const { total, page } = this.#jobs.select(filter);
-    return { total, jobs: page.map((job) => this.#view(job)) };
+    return selectedJobs(this.#parts.jobs, filter);
   }
 
   job(jobId: string): JobView | null {
-    const job = this.#jobs.get(jobId);
-    return job === undefined ? null : this.#view(job);
+    const { jobs } = this.#parts;
+    const job = jobs.get(jobId);
+    return job === undefined ? null : jobView(jobs, job);
   }
 
   finish(jobId: string, ending: JobEnding): boolean {
-    const job = this.#jobs.get(jobId);
-    if (job === undefined || 'end' in this.#standing(job)) return false;
+    const { jobs } = this.#parts;
+    const job = jobs.get(jobId);
+    if (job === undefined || 'end' in jobs.standing(job)) return false;
     const failure = ending.outcome === 'done' ? null : scriptedFailure(ending.code ?? 'INTERNAL_ERROR', ending.message);
     end(job, Date.now(), failure);
     return true;
   }
 
   async clear(): Promise<void> {
-    this.#jobs.clear();
-    this.#limits.reset();
-    this.#archives.clear();
-    await this.#uploads.clear();
+    const { jobs, limits, archives, uploads } = this.#parts;
+    jobs.clear();
+    limits.reset();
+    archives.clear();
+    await uploads.clear();
   }
 
-  /** A create may carry markers, so its body is read before any fault is chosen. */
-  async #admitCreate(call: Call, apiKey: string | undefined): Promise<Admission> {
-    const fields = submittedTexts(await call.text());
-    const texts = [fields.sourceUrl, fields.fileName, fields.dataId].filter((text) => text !== null);
-    const marked = texts.filter(mayHoldMarkers);
-    const wishes = marked.flatMap(markersIn);
-    const faults =
-      wishes.length === 0 ? NO_FAULTS : this.#context.faults.forMarkedText(this.name, marked.join('\n'), wishes);
-    return {
-      route: 'create',
-      jobId: null,
-      dataId: fields.dataId,
-      source: fields.sourceUrl ?? fields.fileName,
-      apiKey,
-      faults,
-    };
-  }
-
-  #standing(job: KnowhereJob) {
-    return standing(job, Date.now(), this.#context.clock, this.settings.current);
-  }
-
-  #dialectOf(call: Call): Dialect {
-    const [base] = call.segments;
-    if (base === 'knowhere-doc') return 'doc';
-    if (base === 'knowhere-impl') return 'impl';
-    const asked = call.header('x-sandbox-dialect');
-    return asked === 'doc' || asked === 'impl' ? asked : this.settings.current.dialect;
-  }
-
-  #view(job: KnowhereJob): JobView {
-    const now = this.#standing(job);
-    return {
-      vendor: this.name,
-      id: job.id,
-      status: now.status,
-      isTerminal: 'end' in now,
-      createdAt: new Date(job.createdAtMs).toISOString(),
-      endedAt: 'end' in now ? new Date(now.end.atMs).toISOString() : null,
-      dataId: job.dataId,
-      source: job.sourceUrl ?? job.fileName,
-      lookups: job.lookups,
-      faults: job.faults.map((fault) => fault.definition.name),
-    };
+  async #reply(request: KnowhereRequest, route: Exclude<KnowhereRoute, StorageRoute> | 'unknown'): Promise<Reply> {
+    const { call, dialect, user } = request;
+    // The rule for `GET /v1/jobs/*` needs a path behind `/jobs/`, so the list is not under it.
+    const isGetJob = route === 'lookup';
+    const refusal = this.#parts.limits.refuseRequest(call, user, dialect, isGetJob, this.settings.current);
+    if (refusal !== null) return refusal;
+    if (route === 'unknown' || (dialect === 'doc' && !documentedRoutes.has(route))) {
+      return errorReply(call, 404, 'NOT_FOUND', 'Not Found');
+    }
+    return handlers[route](this.#parts, request);
   }
 }
 
-/** Route and job of a request, by its path below the base. */
-function routeOf(call: Call): { route: KnowhereRoute | 'unknown'; jobId: string | null } {
-  const [, version, second, third = '', fourth] = call.segments;
-  const depth = call.segments.length;
-  if (version === '_storage') {
-    if (second === 'uploads' && depth === 5) return { route: 'upload', jobId: third };
-    const result = /^result_(job_[0-9a-f]+)\.zip$/.exec(third)?.[1];
-    return second === 'results' && result !== undefined
-      ? { route: 'result', jobId: result }
-      : { route: 'unknown', jobId: null };
-  }
-  if (version !== 'v1' && version !== 'v2') return { route: 'unknown', jobId: null };
-  if (second !== 'jobs') return { route: 'unknown', jobId: null };
-  const { method } = call;
-  if (depth === 3 && method === 'POST') return { route: 'create', jobId: null };
-  if (depth === 3 && method === 'GET') return { route: 'list', jobId: null };
-  if (depth === 4 && method === 'GET') return { route: 'lookup', jobId: third };
-  if (depth === 4 && method === 'DELETE') return { route: 'delete', jobId: third };
-  if (depth === 5 && method === 'POST' && fourth === 'confirm-upload') return { route: 'confirm', jobId: third };
-  return { route: 'unknown', jobId: null };
-}
-
-/** The texts of a create that may be anything at all: it is not validated yet. */
-function submittedTexts(body: string): { sourceUrl: string | null; fileName: string | null; dataId: string | null } {
-  let value: unknown;
-  try {
-    value = JSON.parse(body);
-  } catch {
-    value = null;
-  }
-  const fields = (typeof value === 'object' && value !== null ? value : {}) as Record<string, unknown>;
-  const text = (name: string) => {
-    const found = fields[name];
-    return typeof found === 'string' ? found.slice(0, 4_000) : null;
-  };
-  return { sourceUrl: text('source_url'), fileName: text('file_name'), dataId: text('data_id') };
+function isStorage(route: string): route is StorageRoute {
+  return route in storageHandlers;
 }

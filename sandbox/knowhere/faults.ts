@@ -1,8 +1,12 @@
+import { commonFaults } from '../faults/common-faults.ts';
 import type { FaultDefinition } from '../faults/definition.ts';
+import { absenceFaults, workFaults } from '../faults/work-faults.ts';
 
 /** Route names of this vendor; faults are armed by them. The first one creates jobs. */
 export const knowhereRoutes = ['create', 'lookup', 'list', 'confirm', 'delete', 'upload', 'result'] as const;
 export type KnowhereRoute = (typeof knowhereRoutes)[number];
+/** Routes of the storage behind the links, which is no part of the API. */
+export type StorageRoute = Extract<KnowhereRoute, 'upload' | 'result'>;
 
 const vendor = { effect: { kind: 'vendor' } } as const;
 /** Picked up by a create, then part of the job. */
@@ -12,7 +16,7 @@ function of(route: KnowhereRoute) {
   return { ...vendor, routes: [route], scope: 'request', markerTimes: 1 } as const;
 }
 
-export const knowhereFaults: readonly FaultDefinition[] = [
+const ownFaults: readonly FaultDefinition[] = [
   // What an answer looks like.
   {
     name: 'created-as',
@@ -58,21 +62,9 @@ export const knowhereFaults: readonly FaultDefinition[] = [
     ...ofJob,
   },
   {
-    name: 'duration',
-    summary: 'The job takes this long from acceptance (or upload) to its end, in ms at speed 1.',
-    argument: { meaning: 'ms at speed 1', default: '10000', kind: 'integer' },
-    ...ofJob,
-  },
-  {
     name: 'pages',
     summary: 'The document has this many pages, which sets duration and progress.',
     argument: { meaning: 'pages', default: '100', kind: 'integer' },
-    ...ofJob,
-  },
-  {
-    name: 'done-after',
-    summary: 'The job ends at its n-th look-up, whatever the time. For runs that must not depend on clocks.',
-    argument: { meaning: 'look-ups', default: '3', kind: 'integer' },
     ...ofJob,
   },
   {
@@ -89,18 +81,6 @@ export const knowhereFaults: readonly FaultDefinition[] = [
   {
     name: 'progress-goes-down',
     summary: 'While the job runs, each look-up shows fewer pages done than the one before.',
-    ...ofJob,
-  },
-  {
-    name: 'not-found-first',
-    summary: '404 for the first n look-ups of the job, though it exists.',
-    argument: { meaning: 'look-ups', default: '2', kind: 'integer' },
-    ...ofJob,
-  },
-  {
-    name: 'gone-after',
-    summary: '404 for ever after the first n look-ups of the job.',
-    argument: { meaning: 'look-ups', default: '2', kind: 'integer' },
     ...ofJob,
   },
   {
@@ -222,4 +202,11 @@ export const knowhereFaults: readonly FaultDefinition[] = [
     summary: 'The link answers 200 with something that is no ZIP.',
     ...of('result'),
   },
+];
+
+export const knowhereFaults: readonly FaultDefinition[] = [
+  ...commonFaults,
+  ...ownFaults,
+  ...workFaults(['create']),
+  ...absenceFaults(['create']),
 ];

@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto';
-import type { JobFilter } from '../vendor-double.ts';
 import type { KnowhereJob, Standing } from './job.ts';
 
 /** Everything that differs from job to job when it is made. */
@@ -24,12 +23,13 @@ export type NewJob = Pick<
 export class JobStore {
   #jobs: KnowhereJob[] = [];
   readonly #byId = new Map<string, KnowhereJob>();
-  /** Jobs not yet seen to have ended, by user; pruned when somebody counts them. */
+  /** Jobs not yet seen to have ended, by user; pruned when they are counted. */
   readonly #maybeActive = new Map<string, Set<KnowhereJob>>();
-  readonly #standing: (job: KnowhereJob) => Standing;
+  /** How a job stands now. */
+  readonly standing: (job: KnowhereJob) => Standing;
 
   constructor(standing: (job: KnowhereJob) => Standing) {
-    this.#standing = standing;
+    this.standing = standing;
   }
 
   add(fields: NewJob): KnowhereJob {
@@ -73,30 +73,12 @@ export class JobStore {
     const found: KnowhereJob[] = [];
     const candidates = this.#maybeActive.get(user) ?? new Set();
     for (const job of candidates) {
-      const { status } = this.#standing(job);
+      const { status } = this.standing(job);
       if (status === 'done' || status === 'failed' || job.deletedAtMs !== null) candidates.delete(job);
       else found.push(job);
       if (found.length >= enough) break;
     }
     return found;
-  }
-
-  /** For the control routes. */
-  select(filter: JobFilter): { total: number; page: KnowhereJob[] } {
-    const matching: KnowhereJob[] = [];
-    for (const job of this.newestFirst()) {
-      if (filter.dataId !== undefined && job.dataId !== filter.dataId) continue;
-      if (filter.source !== undefined && !(job.sourceUrl ?? job.fileName).includes(filter.source)) continue;
-      if (filter.status !== undefined || filter.isTerminal !== undefined) {
-        const { status } = this.#standing(job);
-        const isTerminal = status === 'done' || status === 'failed';
-        if (filter.status !== undefined && status !== filter.status) continue;
-        if (filter.isTerminal !== undefined && isTerminal !== filter.isTerminal) continue;
-      }
-      matching.push(job);
-    }
-    const offset = filter.offset ?? 0;
-    return { total: matching.length, page: matching.slice(offset, offset + (filter.limit ?? 100)) };
   }
 
   clear(): void {

@@ -1,4 +1,5 @@
 import type { BoundFault } from '../faults/definition.ts';
+import { traitOf } from '../faults/traits.ts';
 import type { WorkClock } from '../work-clock.ts';
 import type { Dialect, KnowhereSettings } from './settings.ts';
 import { waitingDeadlineSeconds } from './settings.ts';
@@ -69,14 +70,6 @@ export type Standing =
   | { readonly status: WorkingStatus; /** 0 to 1 of the present phase. */ readonly part: number }
   | { readonly status: 'done' | 'failed'; readonly end: JobEnd };
 
-/** The argument of a fault that belongs to the job; undefined when it has none such. */
-export function trait(job: KnowhereJob, name: string): string | undefined {
-  for (const { definition, argument } of job.faults) {
-    if (definition.name === name && definition.scope === 'job') return argument;
-  }
-  return undefined;
-}
-
 /**
  * Reads off the clock how a job stands, and keeps the end once it is there: a later change of speed must not bring a
  * finished job back to life.
@@ -93,8 +86,8 @@ export function standing(job: KnowhereJob, nowMs: number, clock: WorkClock, sett
     return end(job, job.createdAtMs + waitMs, expired('UPLOAD_EXPIRED', 'Upload was not completed in time'));
   }
 
-  const stall = trait(job, 'stall');
-  const endsAfterLookups = trait(job, 'done-after');
+  const stall = traitOf(job.faults, 'stall');
+  const endsAfterLookups = traitOf(job.faults, 'done-after');
   if (endsAfterLookups !== undefined && stall === undefined) {
     const wanted = Number(endsAfterLookups);
     if (job.workLookups >= wanted) return end(job, nowMs, outcome(job));
@@ -125,8 +118,9 @@ export function end(job: KnowhereJob, atMs: number, failure: JobFailure | null):
 }
 
 function outcome(job: KnowhereJob): JobFailure | null {
-  const isFailing = trait(job, 'fail-without-error') !== undefined || trait(job, 'fail-with-text') !== undefined;
-  const code = trait(job, 'fail') ?? (isFailing ? 'INTERNAL_ERROR' : undefined);
+  const isFailing =
+    traitOf(job.faults, 'fail-without-error') !== undefined || traitOf(job.faults, 'fail-with-text') !== undefined;
+  const code = traitOf(job.faults, 'fail') ?? (isFailing ? 'INTERNAL_ERROR' : undefined);
   if (code !== undefined) return scriptedFailure(code);
   const defect = job.material?.defect ?? null;
   return defect === null ? null : { code: 'INVALID_ARGUMENT', message: defect };

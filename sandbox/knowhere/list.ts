@@ -1,10 +1,15 @@
-import type { KnowhereJob, Standing } from './job.ts';
-import { trait } from './job.ts';
-import type { JobStore } from './job-store.ts';
+import { traitOf } from '../faults/traits.ts';
+import type { Reply } from '../http/reply.ts';
+import { json } from '../http/reply.ts';
 import type { Violation } from './create-input.ts';
+import { invalidReply } from './errors.ts';
+import type { KnowhereJob } from './job.ts';
+import type { JobStore } from './job-store.ts';
+import { shownAt } from './one-job.ts';
+import { struck, type KnowhereParts, type KnowhereRequest } from './parts.ts';
 
 /** Query of the job list, checked. */
-export interface ListQuery {
+interface ListQuery {
   readonly page: number;
   readonly pageSize: number;
   readonly status: string | null;
@@ -16,8 +21,25 @@ export interface ListQuery {
 const DAY_MS = 86_400_000;
 const STATUSES = ['waiting-file', 'pending', 'converting', 'running', 'done', 'failed'];
 
+/** GET /v1/jobs: one page of the user's jobs. */
+export async function listJobs(parts: KnowhereParts, request: KnowhereRequest): Promise<Reply> {
+  const { call, user } = request;
+  const nowMs = Date.now();
+  const query = readListQuery(call.query, nowMs);
+  if (Array.isArray(query)) return invalidReply(call, 'impl', query);
+  const isEmpty = struck(request, 'list-empty') !== undefined;
+  const { total, page } = isEmpty ? { total: 0, page: [] } : listed(parts.jobs, user, query, nowMs);
+  return json(200, {
+    jobs: await Promise.all(page.map((job) => shownAt(parts, request, job, 'list'))),
+    total,
+    page: query.page,
+    page_size: query.pageSize,
+    total_pages: Math.ceil(total / query.pageSize),
+  });
+}
+
 /** Checks the query as the implementation does. `job_type` is taken and changes nothing: its values are not known. */
-export function readListQuery(query: URLSearchParams, nowMs: number): ListQuery | Violation[] {
+function readListQuery(query: URLSearchParams, nowMs: number): ListQuery | Violation[] {
   const violations: Violation[] = [];
   const whole = (name: string, fallback: number, min: number, max: number): number => {
     const text = query.get(name);
@@ -55,12 +77,11 @@ export function readListQuery(query: URLSearchParams, nowMs: number): ListQuery 
 }
 
 /** One page of a user's jobs, newest first, and how many match in all. */
-export function listed(
+function listed(
   store: JobStore,
   user: string,
   query: ListQuery,
   nowMs: number,
-  standing: (job: KnowhereJob) => Standing,
 ): { total: number; page: KnowhereJob[] } {
   const from = (query.page - 1) * query.pageSize;
   const page: KnowhereJob[] = [];
@@ -70,9 +91,9 @@ export function listed(
     if (job.createdAtMs < query.fromMs) break;
     if (job.createdAtMs > query.toMs || job.user !== user || job.deletedAtMs !== null) continue;
     if (query.namespace !== null && job.namespace !== query.namespace) continue;
-    const lateMs = trait(job, 'list-late');
+    const lateMs = traitOf(job.faults, 'list-late');
     if (lateMs !== undefined && nowMs < job.createdAtMs + Number(lateMs)) continue;
-    if (query.status !== null && standing(job).status !== query.status) continue;
+    if (query.status !== null && store.standing(job).status !== query.status) continue;
     if (total >= from && page.length < query.pageSize) page.push(job);
     total += 1;
   }

@@ -1,6 +1,6 @@
 import { open } from 'node:fs/promises';
+import { traitOf } from '../faults/traits.ts';
 import type { KnowhereJob, Material } from './job.ts';
-import { trait } from './job.ts';
 import { pdfPages, pdfText } from './pdf-text.ts';
 import type { KnowhereSettings } from './settings.ts';
 import type { Upload } from './upload-shelf.ts';
@@ -16,13 +16,13 @@ const DOC_LIMITS: Readonly<Record<string, number>> = { pdf: 100, docx: 50, xlsx:
 
 /** What a URL job has to go on: its name. The sandbox never fetches anything. */
 export function urlMaterial(job: KnowhereJob, settings: KnowhereSettings): Material {
-  const pages = Number(trait(job, 'pages') ?? imaginedPages(job.sourceUrl ?? job.fileName));
+  const pages = Number(traitOf(job.faults, 'pages') ?? imaginedPages(job.sourceUrl ?? job.fileName));
   return { bytes: 0, pages, path: null, defect: tooManyPages(pages, settings) };
 }
 
 /** Looks at an upload: its pages, and whether the document can be parsed at all. */
 export async function uploadMaterial(job: KnowhereJob, upload: Upload, settings: KnowhereSettings): Promise<Material> {
-  const pages = Number(trait(job, 'pages') ?? (await countedPages(job, upload)));
+  const pages = Number(traitOf(job.faults, 'pages') ?? (await countedPages(job, upload)));
   const docLimit = job.dialect === 'doc' ? DOC_LIMITS[job.extension] : undefined;
   const limit = Math.min(settings.maxUploadBytes, docLimit === undefined ? Infinity : docLimit * MEBIBYTE);
   const defect =

@@ -1,29 +1,19 @@
 import type { Call } from '../http/call.ts';
+import { type Budget, RequestLimit } from '../http/request-limit.ts';
 import type { Reply } from '../http/reply.ts';
 import { errorReply } from './errors.ts';
 import type { Dialect, KnowhereSettings } from './settings.ts';
-
-interface Window {
-  startedAtMs: number;
-  count: number;
-}
-
-interface Budget {
-  readonly allowed: boolean;
-  readonly remaining: number;
-  readonly resetAtMs: number;
-}
 
 const DAY_MS = 86_400_000;
 /** What DOC headers announce while limits are off: enough that no client slows down. */
 const GENEROUS_LIMIT = 1_000_000;
 
-/** Counts requests of users in fixed windows that begin at full minutes and days. */
+/** The limits of a user, in the words of the dialects. */
 export class RateLimits {
-  readonly #windows = new Map<string, Window>();
+  readonly #limit = new RequestLimit();
 
   reset(): void {
-    this.#windows.clear();
+    this.#limit.reset();
   }
 
   /**
@@ -38,31 +28,22 @@ export class RateLimits {
     settings: KnowhereSettings,
   ): Reply | null {
     if (dialect === 'doc') {
-      const limit = settings.requestsPerMinute;
-      if (limit === null) return null;
-      const budget = this.#draw(`all ${user}`, limit, settings.minuteMs);
-      return budget.allowed ? null : tooMany(call, dialect, limit, 'minute', budget);
+      return this.#refuse(call, dialect, `all ${user}`, settings.requestsPerMinute, 'minute', settings);
     }
     const limit = isGetJob ? settings.getJobsPerMinute : settings.otherPerMinute;
-    if (limit === null) return null;
-    const budget = this.#draw(`${isGetJob ? 'get' : 'other'} ${user}`, limit, settings.minuteMs);
-    return budget.allowed ? null : tooMany(call, dialect, limit, 'minute', budget);
+    return this.#refuse(call, dialect, `${isGetJob ? 'get' : 'other'} ${user}`, limit, 'minute', settings);
   }
 
   /** The per-minute limit of creates. Its slot is used even when the create is refused for another reason. */
   refuseCreate(call: Call, user: string, dialect: Dialect, settings: KnowhereSettings): Reply | null {
-    const limit = settings.createsPerMinute;
-    if (limit === null || dialect === 'doc') return null;
-    const budget = this.#draw(`create ${user}`, limit, settings.minuteMs);
-    return budget.allowed ? null : tooMany(call, dialect, limit, 'minute', budget);
+    if (dialect === 'doc') return null;
+    return this.#refuse(call, dialect, `create ${user}`, settings.createsPerMinute, 'minute', settings);
   }
 
   /** The daily quota of creates; its wait is capped at an hour, though the reset may be further off. */
   refuseDay(call: Call, user: string, dialect: Dialect, settings: KnowhereSettings): Reply | null {
-    const limit = settings.createsPerDay;
-    if (limit === null || dialect === 'doc') return null;
-    const budget = this.#draw(`day ${user}`, limit, DAY_MS);
-    return budget.allowed ? null : tooMany(call, dialect, limit, 'day', budget);
+    if (dialect === 'doc') return null;
+    return this.#refuse(call, dialect, `day ${user}`, settings.createsPerDay, 'day', settings);
   }
 
   /** The cap on jobs at once. */
@@ -92,31 +73,25 @@ export class RateLimits {
   /** `RateLimit-*` headers that DOC puts on every answer. `RateLimit-Reset` is a Unix time in seconds. */
   docHeaders(user: string, settings: KnowhereSettings): Record<string, string> {
     const limit = settings.requestsPerMinute;
-    const now = Date.now();
-    const window = limit === null ? undefined : this.#windows.get(`all ${user}`);
-    const startedAtMs = now - (now % settings.minuteMs);
-    const used = window !== undefined && window.startedAtMs === startedAtMs ? window.count : 0;
+    const { remaining, resetAtMs } = this.#limit.peek(`all ${user}`, limit ?? GENEROUS_LIMIT, settings.minuteMs);
     return {
       'ratelimit-limit': String(limit ?? GENEROUS_LIMIT),
-      'ratelimit-remaining': String(Math.max(0, (limit ?? GENEROUS_LIMIT) - used)),
-      'ratelimit-reset': String(Math.ceil((startedAtMs + settings.minuteMs) / 1000)),
+      'ratelimit-remaining': String(limit === null ? GENEROUS_LIMIT : remaining),
+      'ratelimit-reset': String(Math.ceil(resetAtMs / 1000)),
     };
   }
 
-  #draw(key: string, limit: number, lengthMs: number): Budget {
-    const now = Date.now();
-    const startedAtMs = now - (now % lengthMs);
-    let window = this.#windows.get(key);
-    if (window === undefined || window.startedAtMs !== startedAtMs) {
-      window = { startedAtMs, count: 0 };
-      this.#windows.set(key, window);
-    }
-    window.count += 1;
-    return {
-      allowed: window.count <= limit,
-      remaining: Math.max(0, limit - window.count),
-      resetAtMs: startedAtMs + lengthMs,
-    };
+  #refuse(
+    call: Call,
+    dialect: Dialect,
+    key: string,
+    limit: number | null,
+    period: 'minute' | 'day',
+    { minuteMs }: KnowhereSettings,
+  ): Reply | null {
+    if (limit === null) return null;
+    const budget = this.#limit.draw(key, limit, period === 'day' ? DAY_MS : minuteMs);
+    return budget.isAllowed ? null : tooMany(call, dialect, limit, period, budget);
   }
 }
 

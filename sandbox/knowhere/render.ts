@@ -1,5 +1,5 @@
+import { traitOf } from '../faults/traits.ts';
 import type { KnowhereJob, Standing } from './job.ts';
-import { trait } from './job.ts';
 import type { Dialect } from './settings.ts';
 
 /** What a rendering needs besides the job: links and checksum are made by others. */
@@ -139,14 +139,14 @@ function implJob(job: KnowhereJob, { standing, result }: JobParts): Record<strin
 
 /** Pages of a running job. A fault lets them fall, look-up by look-up. */
 function progress(job: KnowhereJob, total: number, done: number) {
-  const isFalling = trait(job, 'progress-goes-down') !== undefined;
+  const isFalling = traitOf(job.faults, 'progress-goes-down') !== undefined;
   return { total_pages: total, processed_pages: isFalling ? Math.max(0, total - job.workLookups) : done };
 }
 
 /** The error of a failed job, or what a fault puts in its place. */
 function errorField(job: KnowhereJob, error: { readonly message: string } | null): Record<string, unknown> {
-  if (error === null || trait(job, 'fail-without-error') !== undefined) return {};
-  return { error: trait(job, 'fail-with-text') === undefined ? error : error.message };
+  if (error === null || traitOf(job.faults, 'fail-without-error') !== undefined) return {};
+  return { error: traitOf(job.faults, 'fail-with-text') === undefined ? error : error.message };
 }
 
 /** Id of the document that a finished job made. */
@@ -156,21 +156,21 @@ export function documentIdOf(job: KnowhereJob): string {
 
 function shownStatus(job: KnowhereJob, { status }: Standing): string {
   if (status !== 'running' || job.faults.length === 0) return status;
-  if (trait(job, 'status-goes-back') !== undefined && job.lookups % 2 === 0) return 'pending';
-  return trait(job, 'unknown-status') ?? status;
+  if (traitOf(job.faults, 'status-goes-back') !== undefined && job.lookups % 2 === 0) return 'pending';
+  return traitOf(job.faults, 'unknown-status') ?? status;
 }
 
 /** The checksum where the dialect has it, or where a fault puts it. */
 function checksumFields(job: KnowhereJob, dialect: Dialect, sha256: string): Record<string, unknown> {
-  if (trait(job, 'no-checksum') !== undefined) return {};
-  const isOther = trait(job, 'checksum-other-place') !== undefined;
-  const isBoth = trait(job, 'checksum-both-places') !== undefined;
+  if (traitOf(job.faults, 'no-checksum') !== undefined) return {};
+  const isOther = traitOf(job.faults, 'checksum-other-place') !== undefined;
+  const isBoth = traitOf(job.faults, 'checksum-both-places') !== undefined;
   let value = sha256;
-  if (trait(job, 'wrong-checksum') !== undefined) {
+  if (traitOf(job.faults, 'wrong-checksum') !== undefined) {
     // Every digit differs, and it is still a well-formed hash.
     value = value.replace(/./g, (digit) => (15 - Number.parseInt(digit, 16)).toString(16));
   }
-  if (trait(job, 'checksum-upper-case') !== undefined) value = value.toUpperCase();
+  if (traitOf(job.faults, 'checksum-upper-case') !== undefined) value = value.toUpperCase();
   const inDocPlace = isBoth || (dialect === 'doc') !== isOther;
   const inImplPlace = isBoth || (dialect === 'impl') !== isOther;
   return {

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { Call } from '../http/call.ts';
 import { readChange, VendorSettingError } from '../vendor-settings.ts';
 
 export type Dialect = 'doc' | 'impl';
@@ -102,4 +103,13 @@ export function uploadLinkSeconds(settings: KnowhereSettings, dialect: Dialect):
 /** How long a job of a dialect may wait before it fails, seconds. */
 export function waitingDeadlineSeconds(settings: KnowhereSettings, dialect: Dialect): number {
   return settings.waitingDeadlineSeconds ?? (dialect === 'doc' ? 3_600 : 7_200);
+}
+
+/** The dialect of a request: of its base path, of its header, else of the settings. */
+export function dialectOf(call: Call, settings: KnowhereSettings): Dialect {
+  const [base] = call.segments;
+  if (base === 'knowhere-doc') return 'doc';
+  if (base === 'knowhere-impl') return 'impl';
+  const asked = call.header('x-sandbox-dialect');
+  return asked === 'doc' || asked === 'impl' ? asked : settings.dialect;
 }

@@ -1,140 +1,129 @@
-import type { ActiveFault } from '../faults/definition.ts';
+import { traitOf } from '../faults/traits.ts';
 import type { Call } from '../http/call.ts';
 import type { Reply } from '../http/reply.ts';
 import { withHeaders } from '../http/reply.ts';
-import type { ArchiveShelf } from './archive.ts';
+import { begin } from './begin.ts';
 import { requestIdOf, storageError } from './errors.ts';
-import type { KnowhereJob, Standing } from './job.ts';
-import { trait } from './job.ts';
-import type { LinkSigner } from './links.ts';
-import type { KnowhereSettings } from './settings.ts';
-import { uploadLinkSeconds } from './settings.ts';
-import type { Upload, UploadShelf } from './upload-shelf.ts';
+import type { KnowhereJob } from './job.ts';
+import { uploadMaterial } from './material.ts';
+import { struck, type KnowhereParts, type StorageRequest } from './parts.ts';
+import type { Upload } from './upload-shelf.ts';
+
+/** The storage behind the links: takes uploads, hands out results. Speaks S3, knows no API key. */
 
 const EXPIRED = ['AccessDenied', 'Request has expired'] as const;
 const FORGED = [
   'SignatureDoesNotMatch',
   'The request signature we calculated does not match the signature you provided. Check your key and signing method.',
 ] as const;
+const NO_SUCH_KEY = ['NoSuchKey', 'The specified key does not exist.'] as const;
 
-/** The storage behind the links: takes uploads, hands out results. Speaks S3, knows no API key. */
-export class Storage {
-  readonly #links: LinkSigner;
-  readonly #uploads: UploadShelf;
-  readonly #archives: ArchiveShelf;
-
-  constructor(links: LinkSigner, uploads: UploadShelf, archives: ArchiveShelf) {
-    this.#links = links;
-    this.#uploads = uploads;
-    this.#archives = archives;
+/** PUT to an upload link. Storage reports it, so the work begins by itself, unless a fault loses the news. */
+export async function takeUpload(parts: KnowhereParts, request: StorageRequest): Promise<Reply> {
+  const { call } = request;
+  if (call.header('authorization') !== undefined) return twoMechanisms(call);
+  const job = jobOf(parts, request);
+  if (job === undefined) return storageError(call, 403, ...FORGED);
+  const check = parts.links.check(call, 'PUT', call.header('content-type') ?? null);
+  if (check.kind === 'expired') return storageError(call, 403, ...EXPIRED);
+  if (check.kind === 'forged' || struck(request, 'upload-signature') !== undefined) {
+    return storageError(call, 403, ...FORGED);
   }
-
-  /** A fresh upload link of a job. DOC shows one in each Get Job, with a life of its own. */
-  uploadUrl(call: Call, job: KnowhereJob, settings: KnowhereSettings): string | null {
-    if (job.upload === null) return null;
-    const path = `/knowhere/_storage/uploads/${job.id}/${encodeURIComponent(job.fileName)}`;
-    const expiresAtMs = Date.now() + uploadLinkSeconds(settings, job.dialect) * 1_000;
-    return call.origin + this.#links.sign('PUT', path, expiresAtMs, job.upload.contentType);
-  }
-
-  /** A fresh result link, and when it ends (Unix ms). */
-  resultUrl(call: Call, job: KnowhereJob, settings: KnowhereSettings): { url: string; expiresAtMs: number } {
-    const seconds = Number(trait(job, 'result-expires-in') ?? settings.resultLinkSeconds);
-    const expiresAtMs = Date.now() + seconds * 1_000;
-    const path = `/knowhere/_storage/results/result_${job.id}.zip`;
-    return { url: call.origin + this.#links.sign('GET', path, expiresAtMs, null), expiresAtMs };
-  }
-
-  /**
-   * Takes an upload.
-   * @returns the refusal, or what was stored
-   */
-  async put(
-    call: Call,
-    job: KnowhereJob | undefined,
-    faults: readonly ActiveFault[],
-    settings: KnowhereSettings,
-  ): Promise<Reply | Upload> {
-    if (call.header('authorization') !== undefined) return twoMechanisms(call);
-    if (job === undefined) return storageError(call, 403, ...FORGED);
-    const check = this.#links.check(call, 'PUT', call.header('content-type') ?? null);
-    if (check.kind === 'expired') return storageError(call, 403, ...EXPIRED);
-    if (check.kind === 'forged' || has(faults, 'upload-signature')) return storageError(call, 403, ...FORGED);
-    if (has(faults, 'upload-expired')) kill(job, check.serial);
-    if (job.deadLinks?.has(check.serial) === true) return storageError(call, 403, ...EXPIRED);
-    const unsigned = Object.keys(call.request.headers).find((name) => name.startsWith('x-amz-'));
-    if (unsigned !== undefined) {
-      return storageError(
-        call,
-        403,
-        'AccessDenied',
-        `There were headers present in the request which were not signed: ${unsigned}`,
-      );
-    }
-    if (call.header('content-length') === undefined && call.header('transfer-encoding') !== undefined) {
-      return storageError(
-        call,
-        501,
-        'NotImplemented',
-        'A header you provided implies functionality that is not implemented: Transfer-Encoding',
-      );
-    }
-    const cut = faults.find((fault) => fault.name === 'upload-cut');
-    return this.#uploads.store(call, job.id, settings.maxUploadBytes, cut === undefined ? null : Number(cut.argument));
-  }
-
-  /** Hands out a result. */
-  async get(
-    call: Call,
-    job: KnowhereJob | undefined,
-    standing: Standing | null,
-    faults: readonly ActiveFault[],
-    settings: KnowhereSettings,
-  ): Promise<Reply> {
-    if (call.header('authorization') !== undefined) return twoMechanisms(call);
-    const check = this.#links.check(call, 'GET', null);
-    if (check.kind === 'expired') return storageError(call, 403, ...EXPIRED);
-    if (check.kind === 'forged' || job === undefined) return storageError(call, 403, ...FORGED);
-    if (has(faults, 'result-expired')) kill(job, check.serial);
-    if (job.deadLinks?.has(check.serial) === true) return storageError(call, 403, ...EXPIRED);
-    const shownFromMs = standing?.status === 'done' ? standing.end.atMs + Number(trait(job, 'result-late') ?? 0) : 0;
-    if (Date.now() < shownFromMs) {
-      call.faultNames.push('result-late');
-      return storageError(call, 404, 'NoSuchKey', 'The specified key does not exist.');
-    }
-    const isKept = standing?.status === 'done' && Date.now() <= standing.end.atMs + settings.retentionSeconds * 1_000;
-    if (!isKept) return storageError(call, 404, 'NoSuchKey', 'The specified key does not exist.');
-    const redirect = faults.find((fault) => fault.name === 'result-redirect');
-    if (redirect !== undefined) return redirected(call, redirect.argument);
-    if (has(faults, 'result-not-zip')) {
-      return { status: 200, headers: { 'content-type': 'application/zip' }, body: 'This is not a ZIP archive.\n' };
-    }
-    let bytes = await this.#archives.bytes(job, standing.end);
-    if (has(faults, 'result-corrupt')) {
-      bytes = Buffer.from(bytes);
-      const middle = Math.floor(bytes.length / 2);
-      bytes[middle] = (bytes[middle] ?? 0) ^ 0xff;
-    }
-    return ranged(call, {
-      status: 200,
-      headers: {
-        'content-type': 'application/zip',
-        'accept-ranges': 'bytes',
-        etag: `"${job.archive?.sha256.slice(0, 32) ?? ''}"`,
-        'x-amz-request-id': requestIdOf(call),
-      },
-      body: bytes,
-    });
-  }
-}
-
-/** What storage answers to an upload that it took. */
-export function stored(call: Call, upload: Upload): Reply {
+  if (struck(request, 'upload-expired') !== undefined) kill(job, check.serial);
+  if (job.deadLinks?.has(check.serial) === true) return storageError(call, 403, ...EXPIRED);
+  const refusal = refusedHeaders(call);
+  if (refusal !== null) return refusal;
+  const cutAfter = struck(request, 'upload-cut');
+  const cutAfterBytes = cutAfter === undefined ? null : Number(cutAfter);
+  const upload = await parts.uploads.store(call, job.id, parts.settings().maxUploadBytes, cutAfterBytes);
+  const unneeded = await noteUpload(parts, job, upload);
+  if (unneeded !== null) await parts.uploads.discard(unneeded);
   return { status: 200, headers: { etag: `"${upload.md5}"`, 'x-amz-request-id': requestIdOf(call) }, body: '' };
 }
 
-function has(faults: readonly ActiveFault[], name: string): boolean {
-  return faults.some((fault) => fault.name === name);
+/** GET of a result link. */
+export async function giveResult(parts: KnowhereParts, request: StorageRequest): Promise<Reply> {
+  const { call } = request;
+  if (call.header('authorization') !== undefined) return twoMechanisms(call);
+  const check = parts.links.check(call, 'GET', null);
+  if (check.kind === 'expired') return storageError(call, 403, ...EXPIRED);
+  const job = jobOf(parts, request);
+  if (check.kind === 'forged' || job === undefined) return storageError(call, 403, ...FORGED);
+  if (struck(request, 'result-expired') !== undefined) kill(job, check.serial);
+  if (job.deadLinks?.has(check.serial) === true) return storageError(call, 403, ...EXPIRED);
+  const standing = parts.jobs.standing(job);
+  if (standing.status !== 'done') return storageError(call, 404, ...NO_SUCH_KEY);
+  if (Date.now() < standing.end.atMs + Number(traitOf(job.faults, 'result-late') ?? 0)) {
+    call.faultNames.push('result-late');
+    return storageError(call, 404, ...NO_SUCH_KEY);
+  }
+  if (Date.now() > standing.end.atMs + parts.settings().retentionSeconds * 1_000) {
+    return storageError(call, 404, ...NO_SUCH_KEY);
+  }
+  const target = struck(request, 'result-redirect');
+  if (target !== undefined) return redirected(call, target);
+  if (struck(request, 'result-not-zip') !== undefined) {
+    return { status: 200, headers: { 'content-type': 'application/zip' }, body: 'This is not a ZIP archive.\n' };
+  }
+  let bytes = await parts.archives.bytes(job, standing.end);
+  if (struck(request, 'result-corrupt') !== undefined) {
+    bytes = Buffer.from(bytes);
+    const middle = Math.floor(bytes.length / 2);
+    bytes[middle] = (bytes[middle] ?? 0) ^ 0xff;
+  }
+  return ranged(call, {
+    status: 200,
+    headers: {
+      'content-type': 'application/zip',
+      'accept-ranges': 'bytes',
+      etag: `"${job.archive?.sha256.slice(0, 32) ?? ''}"`,
+      'x-amz-request-id': requestIdOf(call),
+    },
+    body: bytes,
+  });
+}
+
+/**
+ * A second upload before the work begins takes the place of the first; one after it changes nothing any more.
+ * @returns the file that is not needed now, or null
+ */
+async function noteUpload(
+  { clock, settings }: KnowhereParts,
+  job: KnowhereJob,
+  upload: Upload,
+): Promise<string | null> {
+  const material = await uploadMaterial(job, upload, settings());
+  if (job.plan !== null || job.ended !== null) return upload.path;
+  const former = job.material?.path ?? null;
+  job.material = material;
+  if (traitOf(job.faults, 'upload-unnoticed') === undefined) begin(job, clock);
+  return former;
+}
+
+function jobOf({ jobs }: KnowhereParts, { admission }: StorageRequest): KnowhereJob | undefined {
+  return admission.jobId === null ? undefined : jobs.get(admission.jobId);
+}
+
+/** Headers that S3 takes no upload with. */
+function refusedHeaders(call: Call): Reply | null {
+  const unsigned = Object.keys(call.request.headers).find((name) => name.startsWith('x-amz-'));
+  if (unsigned !== undefined) {
+    return storageError(
+      call,
+      403,
+      'AccessDenied',
+      `There were headers present in the request which were not signed: ${unsigned}`,
+    );
+  }
+  if (call.header('content-length') === undefined && call.header('transfer-encoding') !== undefined) {
+    return storageError(
+      call,
+      501,
+      'NotImplemented',
+      'A header you provided implies functionality that is not implemented: Transfer-Encoding',
+    );
+  }
+  return null;
 }
 
 function kill(job: KnowhereJob, serial: string): void {

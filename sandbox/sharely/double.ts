@@ -77,7 +77,6 @@ class SharelyDouble implements VendorDouble {
       dataId: subject || null,
       source: null,
       apiKey: route === 'token' ? call.header('x-api-key') : token,
-      isPerJob: true,
       faults: [],
     };
     if (route === 'token' || route === 'unknown') return admission;

@@ -580,6 +580,20 @@ describe('rules', () => {
     expect(() => sandbox.faults.arm({ fault: 'stall', jobId: 'job_0' })).toThrow(UnknownFaultError);
   });
 
+  test('a create that is refused leaves the fault to the next job', async () => {
+    sandbox.faults.arm({ fault: 'rate-limited' });
+    sandbox.faults.arm({ fault: 'fail', argument: 'NOT_FOUND' });
+    expect(await statuses(1, () => create())).toEqual([429]);
+    expect((await done((await created()).job_id as string)).error.code).toBe('NOT_FOUND');
+    expect(sandbox.faults.armed()).toEqual([]);
+  });
+
+  test('markers in names with blanks are counted by the whole name', async () => {
+    const upload = (name: string) => ask(jobsUrl(), submit({ source_type: 'file', file_name: name }));
+    expect(await statuses(2, () => upload('one paper.fault-rate-limited.pdf'))).toEqual([429, 200]);
+    expect(await statuses(2, () => upload('two paper.fault-rate-limited.pdf'))).toEqual([429, 200]);
+  });
+
   test('skip and probability; draws repeat with the seed', async () => {
     const run = async (seed: number) => {
       await sandbox.reset({ seed });
