@@ -2,7 +2,8 @@
  * The import arrows of docs/architecture.md §2. Imports point down only:
  *   cli → app → config → workers, producers, consumers, board → queues → ports → core
  *   app, config → vendors → ports, core
- * A room may skip levels downward, never climb. vendor-sandbox and embedded-redis stand alone.
+ * A room may skip levels downward, never climb. embedded-redis stands alone; so does sandbox/, which only cli opens, by
+ * its published door.
  */
 const below = {
   core: [],
@@ -13,7 +14,6 @@ const below = {
   workers: ['queues', 'ports', 'core'],
   board: ['queues', 'ports', 'core'],
   vendors: ['ports', 'core'],
-  'vendor-sandbox': [],
   'embedded-redis': [],
   config: ['workers', 'producers', 'consumers', 'board', 'queues', 'ports', 'core', 'vendors'],
 };
@@ -47,7 +47,26 @@ export default {
       comment: 'it runs whatever adapter it is given against whatever double it is given',
       severity: 'error',
       from: { path: '^src/conformance/' },
-      to: { path: '^src/(vendors|vendor-sandbox|cli|producers|consumers|board|index)' },
+      to: { path: '^src/(vendors|cli|producers|consumers|board|index)' },
+    },
+    {
+      name: 'sandbox-stands-alone',
+      comment: 'it shares no code with the vendors that it doubles, so that they do not share one bug',
+      severity: 'error',
+      from: { path: '^sandbox/' },
+      to: { pathNot: ['^sandbox/', 'node_modules/'], dependencyTypesNot: ['core'] },
+    },
+    {
+      name: 'only-cli-opens-the-sandbox',
+      severity: 'error',
+      from: { path: '^src/(?!cli/)' },
+      to: { path: '^sandbox/' },
+    },
+    {
+      name: 'sandbox-has-one-door',
+      severity: 'error',
+      from: { path: '^src/' },
+      to: { path: '^sandbox/', pathNot: '^sandbox/index\\.ts$' },
     },
     ...rooms,
   ],

@@ -22,7 +22,7 @@ export default tseslint.config(
   {
     // Expressions see text of vendors and producers: each takes a time that is linear in the text. One that cannot is exempt
     // by a comment that says why the text is bounded.
-    files: ['src/**/*.ts'],
+    files: ['src/**/*.ts', 'sandbox/**/*.ts'],
     plugins: { regexp },
     rules: {
       'regexp/no-super-linear-backtracking': ['error', { report: 'potential' }],

@@ -8,6 +8,12 @@ const distDir = join(projectDir, 'dist');
 const commandFile = join(distDir, 'cli', 'main.js');
 const stampFile = join(projectDir, '.jobferry', 'build-stamp');
 
+/** In this order: `src` is compiled against the sandbox's declarations, and the sandbox against nothing of ours. */
+const parts = [
+  { sources: join(projectDir, 'sandbox'), output: join(distDir, 'sandbox'), project: 'sandbox/tsconfig.json' },
+  { sources: join(projectDir, 'src'), output: distDir, project: 'tsconfig.build.json' },
+];
+
 function filesBelow(folder) {
   return readdirSync(folder, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
@@ -20,7 +26,7 @@ function fingerprint() {
   const settings = readdirSync(projectDir).filter((name) => name === 'package.json' || /^tsconfig.*\.json$/.test(name));
   for (const path of [
     ...settings.map((name) => join(projectDir, name)),
-    ...filesBelow(join(projectDir, 'src')),
+    ...parts.flatMap(({ sources }) => filesBelow(sources)),
   ].sort()) {
     hash
       .update(`${relative(projectDir, path)}\0`)
@@ -34,13 +40,15 @@ function isFresh(wanted) {
   if (!existsSync(stampFile) || !existsSync(commandFile)) return false;
   if (readFileSync(stampFile, 'utf8') !== wanted) return false;
   // A dist that was cut short or partly deleted after the stamp was written.
-  return filesBelow(join(projectDir, 'src'))
-    .filter((path) => path.endsWith('.ts') && !path.endsWith('.d.ts'))
-    .every((path) => existsSync(join(distDir, relative(join(projectDir, 'src'), path).replace(/\.ts$/, '.js'))));
+  return parts.every(({ sources, output }) =>
+    filesBelow(sources)
+      .filter((path) => path.endsWith('.ts') && !path.endsWith('.d.ts'))
+      .every((path) => existsSync(join(output, relative(sources, path).replace(/\.ts$/, '.js')))),
+  );
 }
 
 /**
- * Compiles src to dist unless dist is already what the sources give. Files are written in place and what is no longer
+ * Compiles sandbox and src to dist unless dist is already what the sources give. Files are written in place and what is no longer
  * emitted is removed afterwards, so a jobferry that runs from dist is never without its modules.
  * @returns {Promise<boolean>} false when the compiler found faults; its messages have been printed.
  */
@@ -49,24 +57,26 @@ export async function ensureBuilt({ force = false } = {}) {
   if (!force && isFresh(wanted)) return true;
   const startedAt = Date.now();
   rmSync(stampFile, { force: true });
-  const { code, output } = await runQuietly(process.execPath, [
-    toolFile('typescript', 'tsc'),
-    ...['-p', 'tsconfig.build.json', '--noEmitOnError', '--listEmittedFiles', '--pretty', 'false'],
-  ]);
-  const lines = output.split('\n');
-  if (code !== 0) {
-    console.error(
-      lines
-        .filter((line) => !line.startsWith('TSFILE:'))
-        .join('\n')
-        .trim(),
-    );
-    console.error(`Build failed after ${seconds(startedAt)}.`);
-    return false;
+  const emitted = new Set();
+  for (const { project } of parts) {
+    const { code, output } = await runQuietly(process.execPath, [
+      toolFile('typescript', 'tsc'),
+      ...['-p', project, '--noEmitOnError', '--listEmittedFiles', '--pretty', 'false'],
+    ]);
+    const lines = output.split('\n');
+    const isEmitted = (line) => line.startsWith('TSFILE:');
+    if (code !== 0) {
+      console.error(
+        lines
+          .filter((line) => !isEmitted(line))
+          .join('\n')
+          .trim(),
+      );
+      console.error(`Build failed after ${seconds(startedAt)}.`);
+      return false;
+    }
+    for (const line of lines.filter(isEmitted)) emitted.add(resolve(projectDir, line.slice(7).trim()));
   }
-  const emitted = new Set(
-    lines.filter((line) => line.startsWith('TSFILE:')).map((line) => resolve(projectDir, line.slice(7).trim())),
-  );
   for (const path of filesBelow(distDir)) if (!emitted.has(path)) rmSync(path);
   for (const folder of emptyFolders(distDir)) rmSync(folder, { recursive: true });
   if (existsSync(commandFile)) chmodSync(commandFile, 0o755);

@@ -1,9 +1,9 @@
 /** The vendors in a process of their own: the sandbox, with faults that strike at random, and its ledger at the end. */
 import { writeFileSync } from 'node:fs';
 import { serve } from '../../bench/lib/serve.ts';
-import { startSandbox } from '../../src/vendor-sandbox/index.ts';
-import { keyFingerprint, type LedgerEntry } from '../../src/vendor-sandbox/ledger-entry.ts';
-import type { JobView } from '../../src/vendor-sandbox/vendor-double.ts';
+import { startSandbox } from '../../sandbox/index.ts';
+import { keyFingerprint, type LedgerEntry } from '../../sandbox/ledger-entry.ts';
+import type { JobView } from '../../sandbox/vendor-double.ts';
 import type { Audit, AuditedJob, VendorCreate, VendorLookUp, VendorRequest } from '../lib/evidence.ts';
 import { submissionOf, type Vendor } from '../lib/loads.ts';
 import type { VendorFault } from '../lib/vendor-faults.ts';

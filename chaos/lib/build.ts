@@ -14,7 +14,7 @@ export interface Build {
  */
 export function build(): Build {
   const outDir = path.join(projectDir, '.jobferry', `chaos-build-${process.pid}`);
-  transpile(['src', 'bench/lib', 'chaos/children', 'chaos/lib'], outDir);
+  transpile(['src', 'sandbox', 'bench/lib', 'chaos/children', 'chaos/lib'], outDir);
   return {
     child: (name) => path.join(outDir, 'chaos', 'children', `${name}.js`),
     remove: () => rmSync(outDir, { recursive: true, force: true }),

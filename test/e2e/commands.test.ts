@@ -3,7 +3,7 @@ import { createServer, type AddressInfo } from 'node:net';
 import path from 'node:path';
 import { Queue } from 'bullmq';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { startSandbox } from '../../src/vendor-sandbox/index.ts';
+import { startSandbox } from '../../sandbox/index.ts';
 import { redisUrl } from '../helpers/redis.ts';
 import { control, ensureCli, Stage } from './support.ts';
 

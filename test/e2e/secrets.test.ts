@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { CompletionEvent } from '../../src/core/completion-event.ts';
 import { hashFields } from '../../src/queues/job-hash.ts';
 import { startEmbeddedRedis, type EmbeddedRedis } from '../../src/embedded-redis/index.ts';
-import { startSandbox, type Sandbox } from '../../src/vendor-sandbox/index.ts';
+import { startSandbox, type Sandbox } from '../../sandbox/index.ts';
 import { LeakyVendor, type Heard, type Leak } from '../helpers/leaky-vendor.ts';
 import { findIn, needle, newMark, type Finding, type Needle } from '../helpers/secrets.ts';
 import { ensureCli, projectDir, Stage, until, type Started } from './support.ts';

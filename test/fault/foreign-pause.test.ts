@@ -4,7 +4,7 @@ import { Queue as Queue4 } from 'bullmq4';
 import { Queue as Queue5 } from 'bullmq5';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { CompletionEvent } from '../../src/core/completion-event.ts';
-import { startSandbox, type Sandbox } from '../../src/vendor-sandbox/index.ts';
+import { startSandbox, type Sandbox } from '../../sandbox/index.ts';
 import { Harness, until } from '../helpers/harness.ts';
 import { urlInput } from '../helpers/knowhere.ts';
 import { recordingLogger, type LogLine } from '../helpers/redis-fault-rig.ts';

@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import * as z from 'zod';
 import type { Config } from '../../src/config/load-config.ts';
 import { SubmissionReader } from '../../src/queues/submission-reader.ts';
-import { startSandbox } from '../../src/vendor-sandbox/index.ts';
+import { startSandbox } from '../../sandbox/index.ts';
 import { Harness, until } from '../helpers/harness.ts';
 import { closedPort, quickPoll, startKnowhere, urlInput, type KnowhereRig } from '../helpers/knowhere.ts';
 

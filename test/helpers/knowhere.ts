@@ -1,7 +1,7 @@
 import { createServer, type AddressInfo } from 'node:net';
 import type { HarnessOptions } from './harness.ts';
 import { Harness } from './harness.ts';
-import { startSandbox, type LedgerEntry, type Sandbox } from '../../src/vendor-sandbox/index.ts';
+import { startSandbox, type LedgerEntry, type Sandbox } from '../../sandbox/index.ts';
 
 /** Poll options that let a test end in a second and still show growth. */
 export const quickPoll = { initialDelayMs: 80, factor: 1.5, maxDelayMs: 300, deadlineMs: 20_000 };

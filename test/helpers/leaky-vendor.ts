@@ -6,7 +6,7 @@ import {
   type ServerResponse,
 } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import type { Sandbox } from '../../src/vendor-sandbox/index.ts';
+import type { Sandbox } from '../../sandbox/index.ts';
 import { needle, newMark, type Needle } from './secrets.ts';
 
 /** What a request told this vendor, and what it now tells everybody. */

@@ -15,7 +15,7 @@ import { adapters } from '../../src/vendors/catalogue.ts';
 import { fini } from '../../src/vendors/fini/adapter.ts';
 import { knowhere } from '../../src/vendors/knowhere/adapter.ts';
 import { sharely } from '../../src/vendors/sharely/adapter.ts';
-import { startSandbox, type Sandbox } from '../../src/vendor-sandbox/index.ts';
+import { startSandbox, type Sandbox } from '../../sandbox/index.ts';
 import { until } from './harness.ts';
 
 /** Waits that let a submission end within seconds. */

@@ -5,7 +5,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import type { CompletionEvent } from '../../src/core/completion-event.ts';
 import { readRecord } from '../../src/core/record.ts';
 import { receive, type SubmissionState } from '../../src/core/submission.ts';
-import { startSandbox } from '../../src/vendor-sandbox/index.ts';
+import { startSandbox } from '../../sandbox/index.ts';
 import { BrokenLine } from '../helpers/broken-line.ts';
 import { Harness, until } from '../helpers/harness.ts';
 import { quickPoll, startKnowhere, urlInput, type KnowhereRig } from '../helpers/knowhere.ts';

@@ -12,7 +12,7 @@ import { catalogue, createProducer, onCompletion, type CompletionEvent } from '.
 import { silentLogger } from '../../src/ports/logger.ts';
 import { openConnection, parseRedisUrl } from '../../src/queues/connection.ts';
 import { knowhere } from '../../src/vendors/knowhere/adapter.ts';
-import { startSandbox, type Sandbox } from '../../src/vendor-sandbox/index.ts';
+import { startSandbox, type Sandbox } from '../../sandbox/index.ts';
 import { certificate, key } from '../helpers/certificates.ts';
 import { until } from '../helpers/harness.ts';
 import { closedPort, quickPoll, urlInput } from '../helpers/knowhere.ts';

@@ -1,5 +1,5 @@
 import type { ConformanceDouble, DoubleRequest, Fault, Route, Where } from '../../src/conformance/index.ts';
-import { startSandbox, type FaultRuleSpec, type Sandbox, type SandboxOptions } from '../../src/vendor-sandbox/index.ts';
+import { startSandbox, type FaultRuleSpec, type Sandbox, type SandboxOptions } from '../../sandbox/index.ts';
 
 /** The vendor sandbox as the double of the conformance suite: the suite's faults in the sandbox's words. */
 

@@ -1,4 +1,4 @@
-import { startSandbox, type Sandbox } from '../../vendor-sandbox/index.ts';
+import { startSandbox, type Sandbox } from 'jobferry/sandbox';
 import { exitCodes } from '../exit-codes.ts';
 import { listenNear } from '../ports-in-use.ts';
 import { untilSignal } from '../shutdown.ts';
