@@ -1,8 +1,9 @@
 import { nameIntent, progressOf, writeRecord } from '../core/record.ts';
 import type { Intent, Resolution, SubmissionState } from '../core/submission.ts';
 import type { RedisConnection } from './connection.ts';
-import { hashFields, parseJson, recordOf, type JobHash } from './job-hash.ts';
-import { earlierUse, openKey, type OpenNote } from './open-submissions.ts';
+import { parseJson, recordOf, type JobHash } from './job-hash.ts';
+import { hashFields, openKey } from './keys.ts';
+import { earlierUse, type OpenNote } from './open-submissions.ts';
 import { defineScripts, script, type Commands } from './script.ts';
 import { maxJobDataBytes } from './submit-job.ts';
 

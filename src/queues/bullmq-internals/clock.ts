@@ -1,21 +1,6 @@
-import { createRedisBackend, LockManager, type BackendFactory, type JobJson, type RedisQueueBackend } from 'bullmq';
-import type { Clock } from '../ports/clock.ts';
-
-/**
- * What BullMQ does not promise: where its scripts take the time, and how its workers compare it. All of it was read in
- * 6.7; test/unit/bullmq-internals.test.ts fails where an installed version differs.
- */
-
-/** Where in the arguments of a script, keys included, the time of the caller stands. */
-export const timePositions: Readonly<Record<string, number>> = {
-  moveToActive: 12,
-  moveToFinished: 15,
-  moveToDelayed: 12,
-  moveStalledJobsToWait: 11,
-  retryJob: 12,
-  moveToWaitingChildren: 9,
-  changeDelay: 5,
-};
+import { createRedisBackend, type BackendFactory, type JobJson, type RedisQueueBackend } from 'bullmq';
+import type { Clock } from '../../ports/clock.ts';
+import { timePositions } from './scripts.ts';
 
 /**
  * A backend for queues and workers that live on `clock`. BullMQ takes the time from each process's own clock: one that is
@@ -60,42 +45,4 @@ function toOwnTime(next: unknown[], clock: Clock): unknown[] {
 /** 0 means "at once" and no time. */
 function ownTimeOf(at: number, clock: Clock): number {
   return at > 0 ? Math.max(1, Date.now() + at - clock.now()) : at;
-}
-
-/** Any time that is long past: to BullMQ's timer such a lock is due. */
-const longAgo = 1;
-
-/**
- * Renews locks by elapsed time. BullMQ's own compares the start of a job with the process's clock, and with a clock that is
- * behind, or was set back, it would renew none of them.
- */
-export class SteadyLockManager extends LockManager {
-  /** By job id: when the lock was taken or last renewed, by the monotonic clock. */
-  readonly #renewedAt = new Map<string, number>();
-
-  override trackJob(
-    jobId: string,
-    token: string,
-    _startedAt: number,
-    shouldCreateController?: boolean,
-  ): ReturnType<LockManager['trackJob']> {
-    this.#renewedAt.set(jobId, performance.now());
-    return super.trackJob(jobId, token, longAgo, shouldCreateController);
-  }
-
-  override untrackJob(jobId: string): void {
-    this.#renewedAt.delete(jobId);
-    super.untrackJob(jobId);
-  }
-
-  protected override async extendLocks(jobIds: string[]): Promise<void> {
-    const now = performance.now();
-    const due = jobIds.filter((id) => now - (this.#renewedAt.get(id) ?? 0) >= this.opts.lockRenewTime / 2);
-    for (const id of jobIds) {
-      const tracked = this.trackedJobs.get(id);
-      if (tracked !== undefined) tracked.ts = longAgo;
-    }
-    for (const id of due) this.#renewedAt.set(id, now);
-    if (due.length > 0) await super.extendLocks(due);
-  }
 }
