@@ -17,7 +17,7 @@ import { RedisClock } from './queues/redis-clock.ts';
 import { withRedisUrl } from './queues/redis-environment.ts';
 import { RedisHealth, refuseEviction } from './queues/redis-health.ts';
 import { adapters } from './vendors/catalogue.ts';
-import { HttpClient } from './vendors/http.ts';
+import { HttpClient } from './vendors/http/client.ts';
 import { FileTransfers } from './vendors/transfers.ts';
 import { AccountGate } from './workers/account-gate.ts';
 import { checkedAdapter } from './workers/checked-adapter.ts';

@@ -9,13 +9,13 @@ import {
   VendorThrottledError,
   VendorUnavailableError,
   type RequestOrigin,
-} from '../core/errors.ts';
-import { decideOnSubmit } from '../core/decide.ts';
-import { clip } from '../core/json.ts';
-import { ModuleFault } from '../core/module-fault.ts';
-import { clamp } from '../core/poll-schedule.ts';
-import { formsOf, redactText, withoutForms } from '../core/redact.ts';
-import { requestTimeoutMs } from '../core/request-time.ts';
+} from '../../core/errors.ts';
+import { decideOnSubmit } from '../../core/decide.ts';
+import { clip } from '../../core/json.ts';
+import { ModuleFault } from '../../core/module-fault.ts';
+import { clamp } from '../../core/poll-schedule.ts';
+import { formsOf, redactText, withoutForms } from '../../core/redact.ts';
+import { requestTimeoutMs } from '../../core/request-time.ts';
 import type {
   Credential,
   ErrorReply,
@@ -27,7 +27,7 @@ import type {
   ScopedHttp,
   VendorAdapter,
   VendorHttp,
-} from '../ports/vendor-adapter.ts';
+} from '../../ports/vendor-adapter.ts';
 import { ByteBudget, type Reader } from './byte-budget.ts';
 import { OutgoingRequest } from './outgoing-request.ts';
 
