@@ -11,7 +11,7 @@ import { formsOf, redactText, withoutForms } from '../core/redact.ts';
 import type { Artifact, DownloadRequest, OpenFile, Transfers } from '../ports/vendor-adapter.ts';
 import { artifactFolder, safeName } from './artifact-folder.ts';
 import { openFileBelow } from './files.ts';
-import { networkCode } from './http/client.ts';
+import { networkCode } from './http/network-code.ts';
 import { checkLink, isPrivateUrl, linkLookup, type AddressKind } from './public-address.ts';
 import { pickUploadHeaders } from './upload-headers.ts';
 

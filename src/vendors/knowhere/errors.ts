@@ -8,7 +8,7 @@ import {
 import type { ErrorReply, LimitReport } from '../../ports/vendor-adapter.ts';
 import { clamp } from '../../core/poll-schedule.ts';
 import { redactValue } from '../../core/redact.ts';
-import { readReset } from '../http/client.ts';
+import { readReset } from '../http/retry-after.ts';
 import { readErrorBody } from './wire.ts';
 
 /**
