@@ -5,6 +5,7 @@ import { redactText, withoutForms } from '../../core/redact.ts';
 import { requestTimeoutMs } from '../../core/request-time.ts';
 import type {
   Credential,
+  ErrorReply,
   HttpReply,
   HttpRequest,
   LimitReport,
@@ -15,7 +16,7 @@ import type {
 } from '../../ports/vendor-adapter.ts';
 import { ByteBudget } from './byte-budget.ts';
 import { Credentials } from './credentials.ts';
-import { toError } from './error-table.ts';
+import { meaningOf, toError } from './error-table.ts';
 import { exchange } from './exchange.ts';
 import { parseBody, parseLeniently, type RawReply } from './json-body.ts';
 import { requestLine } from './request-line.ts';
@@ -138,11 +139,18 @@ export class HttpClient<Account> implements VendorHttp, ScopedHttp {
     this.#options.onLimits?.({ ...ofRequest, ...limits });
   }
 
-  #toError({ method, path }: HttpRequest<unknown>, { status, headers, text }: RawReply): Error {
-    const body = parseLeniently(text);
-    const retryAfterMs = readRetryAfter(headers, this.#now());
-    const reply = { method, path, status, headers, body, retryAfterMs };
-    return this.#adapter.http.classify?.(reply) ?? toError(reply);
+  #toError(request: HttpRequest<unknown>, { status, headers, text }: RawReply): Error {
+    const reply: ErrorReply = {
+      method: request.method,
+      path: request.path,
+      status,
+      headers,
+      body: parseLeniently(text),
+      retryAfterMs: readRetryAfter(headers, this.#now()),
+      meaning: meaningOf(status),
+      answered: answered(request, { status }),
+    };
+    return toError(reply, this.#adapter.http.readError?.(reply) ?? {});
   }
 
   #now(): number {
@@ -184,6 +192,6 @@ export class HttpClient<Account> implements VendorHttp, ScopedHttp {
   }
 }
 
-function answered(request: HttpRequest<unknown>, reply: RawReply): string {
-  return `${requestLine(request)} answered ${reply.status}`;
+function answered(request: HttpRequest<unknown>, { status }: { status: number }): string {
+  return `${requestLine(request)} answered ${status}`;
 }

@@ -7,31 +7,66 @@ import {
 } from '../../core/errors.ts';
 import { clip } from '../../core/json.ts';
 import { redactText } from '../../core/redact.ts';
-import type { ErrorReply } from '../../ports/vendor-adapter.ts';
-import { requestLine } from './request-line.ts';
+import type { ErrorMeaning, ErrorReading, ErrorReply } from '../../ports/vendor-adapter.ts';
 
-/** The common table of error answers, where the adapter does not know better. */
-export function toError(reply: ErrorReply): Error {
-  const { status, body, retryAfterMs } = reply;
-  const message = `${requestLine(reply)} answered ${status}: ${errorText(body)}`;
-  const hint = retryAfterMs === undefined ? {} : { retryAfterMs };
+/**
+ * The one table that turns an error answer into one of our error classes, for all vendors: what its status means, and
+ * which class a meaning is. A vendor's `readError` says only what differs.
+ */
+
+/** What a status means where the vendor says nothing else. */
+export function meaningOf(status: number): ErrorMeaning {
   switch (status) {
     case 401:
-      return new AccountHeldError('unauthorized', message, { httpStatus: status });
-    case 403:
-      return new AccountHeldError('forbidden', message, { httpStatus: status });
+      return 'unauthorized';
     case 402:
-      return new AccountHeldError('quota', message, { httpStatus: status });
+      return 'quota';
+    case 403:
+      return 'forbidden';
     case 408:
-      return new VendorUnavailableError(message, { taken: 'maybe', httpStatus: status, ...hint });
+      return 'unavailable';
     case 425:
     case 429:
-      return new VendorThrottledError(message, { httpStatus: status, ...hint });
+      return 'throttled';
     default:
   }
-  if (status >= 500) return new VendorUnavailableError(message, { taken: 'maybe', httpStatus: status, ...hint });
-  if (status >= 400) return new VendorRejectedError(message, { httpStatus: status });
-  return new VendorContractError(`${message} (redirects are not followed)`, { httpStatus: status });
+  if (status >= 500) return 'unavailable';
+  return status >= 400 ? 'rejected' : 'unexpected';
+}
+
+/** @param reading - what the vendor's `readError` returned */
+export function toError(reply: ErrorReply, reading: ErrorReading): Error {
+  const { as = reply.meaning, code, details } = reading;
+  const message = reading.message ?? `${reply.answered}: ${errorText(reply.body)}`;
+  const options = {
+    httpStatus: reply.status,
+    ...(code === undefined ? {} : { code }),
+    ...(details === undefined ? {} : { details }),
+  };
+  // Many vendors send a RateLimit-Reset with every answer: it says nothing of an answer that means something else.
+  const isHeaderMeant = reading.as === undefined || as === 'throttled';
+  const retryAfterMs = reading.retryAfterMs ?? (isHeaderMeant ? reply.retryAfterMs : undefined);
+  const hint = retryAfterMs === undefined ? {} : { retryAfterMs };
+  switch (as) {
+    case 'rejected':
+      return new VendorRejectedError(message, { ...options, isAboutVendorJob: reading.isAboutVendorJob === true });
+    case 'unauthorized':
+    case 'forbidden':
+    case 'quota':
+      return new AccountHeldError(as, message, options);
+    case 'throttled':
+      return new VendorThrottledError(message, { ...options, ...hint });
+    case 'not-taken':
+      return new VendorUnavailableError(message, { ...options, ...hint, taken: 'no' });
+    case 'unavailable':
+      return new VendorUnavailableError(message, { ...options, ...hint, taken: 'maybe' });
+    case 'unexpected':
+      return new VendorContractError(reply.status < 400 ? `${message} (redirects are not followed)` : message, options);
+    default:
+      // A module in JavaScript can return any word; what it means cannot be known, so it may have been taken in.
+      as satisfies never;
+      return new VendorContractError(`${message} (readError returned as: ${clip(JSON.stringify(as), 60)})`, options);
+  }
 }
 
 /** What an error body says, from the envelopes that vendors use. */
