@@ -18,7 +18,7 @@ import { withRedisUrl } from './queues/redis-environment.ts';
 import { RedisHealth, refuseEviction } from './queues/redis-health.ts';
 import { adapters } from './vendors/catalogue.ts';
 import { HttpClient } from './vendors/http/client.ts';
-import { FileTransfers } from './vendors/transfers.ts';
+import { FileTransfers } from './vendors/transfers/file-transfers.ts';
 import { AccountGate } from './workers/account-gate.ts';
 import { checkedAdapter } from './workers/checked-adapter.ts';
 import { ClockWatch } from './workers/clock-watch.ts';

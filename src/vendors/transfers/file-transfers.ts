@@ -5,13 +5,13 @@ import path from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { Agent, request, type Dispatcher } from 'undici';
-import { JobferryError, LinkExpiredError, StepFailedError, VendorUnavailableError } from '../core/errors.ts';
-import { clip } from '../core/json.ts';
-import { formsOf, redactText, withoutForms } from '../core/redact.ts';
-import type { Artifact, DownloadRequest, OpenFile, Transfers } from '../ports/vendor-adapter.ts';
+import { JobferryError, LinkExpiredError, StepFailedError, VendorUnavailableError } from '../../core/errors.ts';
+import { clip } from '../../core/json.ts';
+import { formsOf, redactText, withoutForms } from '../../core/redact.ts';
+import type { Artifact, DownloadRequest, OpenFile, Transfers } from '../../ports/vendor-adapter.ts';
 import { artifactFolder, safeName } from './artifact-folder.ts';
 import { openFileBelow } from './files.ts';
-import { networkCode } from './http/network-code.ts';
+import { networkCode } from '../http/network-code.ts';
 import { checkLink, isPrivateUrl, linkLookup, type AddressKind } from './public-address.ts';
 import { pickUploadHeaders } from './upload-headers.ts';
 
