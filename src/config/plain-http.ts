@@ -1,7 +1,7 @@
 import ipaddr from 'ipaddr.js';
 import type { Fault } from '../core/json.ts';
 import type { VendorAdapter } from '../ports/vendor-adapter.ts';
-import { isPublicAddress } from '../vendors/public-address.ts';
+import { isPublicAddress } from '../vendors/transfers/public-address.ts';
 import type { ConfiguredAccount } from './accounts.ts';
 
 /**

@@ -60,10 +60,12 @@ export interface HttpOptions<Account> {
   /** Headers that authorise a request. */
   headers(account: Account, credential: Credential | undefined): Record<string, string>;
   /**
-   * Turns an error answer into one of our error classes where the vendor says more than the status code does.
-   * @returns undefined to leave it to the common table.
+   * Reads what an error answer says beyond its status code: message, code, details, and `as` where the vendor means
+   * something else than `reply.meaning`. The common table turns the reading into one of our error classes.
+   * @returns only what differs; undefined where nothing does.
+   * @example readError: ({ body }) => (codeOf(body) === 'BUSY' ? { as: 'not-taken' } : undefined)
    */
-  classify?(reply: ErrorReply): Error | undefined;
+  readError?(reply: ErrorReply): ErrorReading | undefined;
   /**
    * How the vendor announces its limits on any answer.
    * @param reply - `now` is the time to count from where a header names a moment, epoch ms
@@ -79,6 +81,7 @@ export interface Credential {
   fixed?: boolean;
 }
 
+/** An answer whose status is not 2xx. */
 export interface ErrorReply {
   method: string;
   path: string;
@@ -88,6 +91,46 @@ export interface ErrorReply {
   body: unknown;
   /** The wait that common headers ask for, ms. */
   retryAfterMs: number | undefined;
+  /** What the status means by the common table. */
+  meaning: ErrorMeaning;
+  /** Request and status, to begin a message with: `POST /v1/jobs answered 422`. */
+  answered: string;
+}
+
+/**
+ * What an error answer means. Each is one of our error classes; docs/errors.md says what the engine makes of it.
+ *
+ * | meaning | by the common table | class |
+ * |---|---|---|
+ * | `rejected`: refused for good, nothing was taken in | other 4xx | `VendorRejectedError` |
+ * | `unauthorized`: the key of the account is at fault | 401 | `AccountHeldError` |
+ * | `forbidden`: the account lacks a right | 403 | `AccountHeldError` |
+ * | `quota`: the account has no credit or quota left | 402 | `AccountHeldError` |
+ * | `throttled`: too many requests, nothing was taken in | 425, 429 | `VendorThrottledError` |
+ * | `not-taken`: not possible now, and provably not taken in; it is sent again | never | `VendorUnavailableError`, taken `no` |
+ * | `unavailable`: not possible now; it may have been taken in | 408, 5xx | `VendorUnavailableError`, taken `maybe` |
+ * | `unexpected`: no answer that the vendor documents; it may have been taken in | below 400 | `VendorContractError` |
+ */
+export type ErrorMeaning =
+  'rejected' | 'unauthorized' | 'forbidden' | 'quota' | 'throttled' | 'not-taken' | 'unavailable' | 'unexpected';
+
+/** What a vendor says in an error answer, where the common table does not know it. */
+export interface ErrorReading {
+  /** Where it means something else than `ErrorReply.meaning`. A `not-taken` that is not true submits work twice. */
+  as?: ErrorMeaning | undefined;
+  /** The whole message, for people. When left out: request, status, and the text of the usual envelopes. */
+  message?: string | undefined;
+  /** The vendor's own code, shown in events in place of ours. */
+  code?: string | undefined;
+  /** What else people can use, small and without secrets. */
+  details?: Json | undefined;
+  /**
+   * The wait that the vendor asks for, ms. When left out, that of the headers, but where `as` makes it something else
+   * than `throttled`: then say `retryAfterMs: reply.retryAfterMs` where the headers hold for that too.
+   */
+  retryAfterMs?: number | undefined;
+  /** Of a look-up that is `rejected`: the vendor documents the refusal as one of that vendor job. */
+  isAboutVendorJob?: boolean | undefined;
 }
 
 /** What an answer's headers say of the budget it drew on. */

@@ -1,4 +1,4 @@
-import { StepFailedError } from '../core/errors.ts';
+import { StepFailedError } from '../../core/errors.ts';
 
 /**
  * Which of the headers that come with an upload link are sent. A link and its headers are the vendor's choice, and are

@@ -1,8 +1,8 @@
 import { constants } from 'node:fs';
 import { lstat, open, readlink, realpath, type FileHandle } from 'node:fs/promises';
 import path from 'node:path';
-import { InvalidSubmissionError } from '../core/errors.ts';
-import type { OpenFile } from '../ports/vendor-adapter.ts';
+import { InvalidSubmissionError } from '../../core/errors.ts';
+import type { OpenFile } from '../../ports/vendor-adapter.ts';
 
 /** Openings of a file that is replaced, or whose folder is moved, at that very moment. */
 const maxTries = 5;

@@ -1,7 +1,7 @@
 import { lookup as dnsLookup, type LookupAddress } from 'node:dns';
 import type { LookupFunction } from 'node:net';
 import ipaddr from 'ipaddr.js';
-import { StepFailedError } from '../core/errors.ts';
+import { StepFailedError } from '../../core/errors.ts';
 
 /**
  * Refuses links that lead anywhere but to the public internet, and links that everybody on the way could read or change.

@@ -1,5 +1,5 @@
 import { Agent, Dispatcher, EnvHttpProxyAgent, fetch, FormData as UndiciFormData, type RequestInit } from 'undici';
-import type { RequestBody } from '../ports/vendor-adapter.ts';
+import type { RequestBody } from '../../ports/vendor-adapter.ts';
 import { confirmedConnector } from './confirmed-connector.ts';
 
 export type OutgoingInit = Omit<RequestInit, 'body' | 'dispatcher'> & { body?: RequestBody };
