@@ -6,7 +6,7 @@ import type { Fault, JsonObject } from '../core/json.ts';
 import type { PollOptions } from '../core/poll-schedule.ts';
 import { readRun } from '../core/run-id.ts';
 import type { Resolution } from '../core/submission.ts';
-import type { VendorAdapter } from '../ports/vendor-adapter.ts';
+import { whyOperationNameIsRefused, whyVendorNameIsRefused } from '../core/vendor-names.ts';
 import {
   openFailFastConnection,
   parseRedisUrl,
@@ -65,13 +65,21 @@ interface CheckedJob {
   data: object;
 }
 
-export type Vendors = Readonly<Record<string, VendorAdapter>>;
-export type OperationName<V extends VendorAdapter> = Extract<keyof V['operations'], string>;
-export type InputOf<V extends VendorAdapter, Name extends OperationName<V>> = z.input<V['operations'][Name]['input']>;
+/** What a producer knows of a vendor: what each operation takes. Every adapter is one. */
+export interface KnownVendor {
+  readonly operations: Readonly<Record<string, { readonly input: z.ZodType }>>;
+}
+
+export type Vendors = Readonly<Record<string, KnownVendor>>;
+export type OperationName<V extends KnownVendor> = Extract<keyof V['operations'], string>;
+export type InputOf<V extends KnownVendor, Name extends OperationName<V>> = z.input<V['operations'][Name]['input']>;
 
 export interface ProducerOptions<V extends Vendors> {
-  /** The vendors whose operations are known, for types and checks. */
-  vendors: V;
+  /**
+   * The vendors whose operations are known, for types and checks. Left out, any vendor and operation can be named, and only
+   * the workers check the input: what does not fit ends as `rejected`. A submission to a vendor that no worker serves waits.
+   */
+  vendors?: V;
   /** `redis://…`; see `parseRedisUrl` for all forms. */
   redisUrl: string;
   /** For `rediss://`: the authority to trust, and a client certificate with its key, as PEM texts. */
@@ -90,6 +98,7 @@ export interface ProducerOptions<V extends Vendors> {
 /** The bound of every call while Redis is away, ms. */
 const failFastMs = 2_000;
 const chunkSize = 500;
+const anyInput = z.unknown();
 
 /** A chunk of a bulk submission did not make it. Submitting the same list again is safe: the ids are the same. */
 export class BulkSubmitError extends RedisUnavailableError {
@@ -107,7 +116,7 @@ export class BulkSubmitError extends RedisUnavailableError {
 
 /** Enqueues submissions: checks them first, and fails within two seconds when Redis is away. */
 export class Producer<V extends Vendors> {
-  readonly #vendors: V;
+  readonly #vendors: Vendors | undefined;
   readonly #replyRules: ReplyRules;
   readonly #prefix: string;
   readonly #connection: RedisConnection;
@@ -116,7 +125,7 @@ export class Producer<V extends Vendors> {
 
   constructor(options: Omit<ProducerOptions<V>, 'redisUrl' | 'tls'> & { redis: RedisTarget }) {
     this.#vendors = options.vendors;
-    this.#replyRules = { vendors: Object.keys(options.vendors), allow: options.replyTo?.allow };
+    this.#replyRules = { vendors: Object.keys(options.vendors ?? {}), allow: options.replyTo?.allow };
     this.#prefix = options.prefix ?? defaultPrefix;
     requireFitPrefix(this.#prefix, options.redis);
     this.#connection = openFailFastConnection(options.redis, options.onError ?? (() => undefined));
@@ -229,23 +238,8 @@ export class Producer<V extends Vendors> {
   ): CheckedJob | undefined {
     const before = faults.length;
     const prefixed = (path: string): string => (at === '' ? path : path === '' ? at : `${at}.${path}`);
-    const adapter = Object.hasOwn(this.#vendors, vendor) ? this.#vendors[vendor] : undefined;
-    if (adapter === undefined) {
-      faults.push({
-        path: 'vendor',
-        message: `${JSON.stringify(vendor)} is unknown; known: ${Object.keys(this.#vendors).join(', ')}`,
-      });
-      return undefined;
-    }
-    const operation = Object.hasOwn(adapter.operations, operationName) ? adapter.operations[operationName] : undefined;
-    if (operation === undefined) {
-      const known = Object.keys(adapter.operations).join(', ');
-      faults.push({
-        path: 'operation',
-        message: `${vendor} has no operation ${JSON.stringify(operationName)}; it has ${known}`,
-      });
-      return undefined;
-    }
+    const schema = this.#inputSchema(vendor, operationName, faults);
+    if (schema === undefined) return undefined;
     const { id, ...given } = request;
     const data = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
     const unsafe = id === undefined ? undefined : whyJobIdIsUnsafe(id);
@@ -255,12 +249,37 @@ export class Producer<V extends Vendors> {
     } else if (id !== undefined && readRun(id).run > 1) {
       faults.push({ path: prefixed('id'), message: `${JSON.stringify(id)} has the form that a retry gets` });
     }
-    const parsed = parseSubmitJob(data, this.#replyRules);
+    const parsed = parseSubmitJob(data, { ...this.#replyRules, vendors: [...this.#replyRules.vendors, vendor] });
     if (!parsed.ok) faults.push(...parsed.faults.map((fault) => ({ ...fault, path: prefixed(fault.path) })));
-    const input = operation.input.safeParse(given.input);
+    const input = schema.safeParse(given.input);
     if (!input.success) faults.push(...toFaults(input.error, prefixed('input')));
     if (faults.length > before) return undefined;
     return { jobId: id ?? `s-${randomUUID()}`, isChosen: id !== undefined, data };
+  }
+
+  /** @returns undefined where there is no such vendor or operation; `faults` says so */
+  #inputSchema(vendor: string, operation: string, faults: Fault[]): z.ZodType | undefined {
+    if (this.#vendors === undefined) {
+      const [why, at] = [whyVendorNameIsRefused(vendor), whyOperationNameIsRefused(operation)];
+      if (why !== undefined) faults.push({ path: 'vendor', message: `${JSON.stringify(vendor)}: ${why}` });
+      if (at !== undefined) faults.push({ path: 'operation', message: `${JSON.stringify(operation)}: ${at}` });
+      return why === undefined && at === undefined ? anyInput : undefined;
+    }
+    const known = Object.hasOwn(this.#vendors, vendor) ? this.#vendors[vendor] : undefined;
+    if (known === undefined) {
+      const names = Object.keys(this.#vendors).join(', ');
+      faults.push({ path: 'vendor', message: `${JSON.stringify(vendor)} is unknown; known: ${names}` });
+      return undefined;
+    }
+    const declared = Object.hasOwn(known.operations, operation) ? known.operations[operation] : undefined;
+    if (declared === undefined) {
+      const names = Object.keys(known.operations).join(', ');
+      faults.push({
+        path: 'operation',
+        message: `${vendor} has no operation ${JSON.stringify(operation)}; it has ${names}`,
+      });
+    }
+    return declared?.input;
   }
 
   /**
@@ -324,7 +343,7 @@ export class Producer<V extends Vendors> {
   }
 
   #compare(vendor: string, submissionId: string, before: ComparedRequest, now: ComparedRequest): Found {
-    const schema = this.#vendors[vendor]?.operations[now.operation]?.input ?? z.unknown();
+    const schema = this.#vendors?.[vendor]?.operations[now.operation]?.input ?? anyInput;
     const { differs, ignored } = compareRequests(before, { ...now, data: toJson(now.data) }, schema);
     if (differs.length > 0) return { submissionId, differs };
     return { submissionId, created: false, ...(ignored.length === 0 ? {} : { ignored }) };
@@ -359,7 +378,7 @@ function withoutTaken(found: readonly Found[]): Submitted[] {
  * Opens a producer. Close it when done: its connection keeps a process alive.
  * @throws ConfigError when the URL is none, or the prefix does not fit a cluster
  */
-export function createProducer<const V extends Vendors>(options: ProducerOptions<V>): Producer<V> {
+export function createProducer<const V extends Vendors = Vendors>(options: ProducerOptions<V>): Producer<V> {
   return new Producer({ ...options, redis: parseRedisUrl(options.redisUrl, options.tls) });
 }
 

@@ -148,3 +148,13 @@ export const watchInput = z
     context.addIssue({ code: 'custom', path: ['jobIds'], message: 'or documentIds is required' });
   });
 export type WatchInput = z.output<typeof watchInput>;
+
+/** What each operation takes, for producers: the adapter declares the same schemas. */
+export const operations = {
+  'documents.ingest': { input: ingestInput },
+  'documents.refresh': { input: refreshInput },
+  'knowledge.generate': { input: generateInput },
+  'knowledge.bulkGenerate': { input: bulkGenerateInput },
+  'knowledge.refreshChanged': { input: refreshChangedInput },
+  watch: { input: watchInput },
+} as const;

@@ -109,3 +109,6 @@ function snakeCaseKeys(object: object): Record<string, unknown> {
 export function carriesExtension(name: string): boolean {
   return hasExtension.test(name);
 }
+
+/** What each operation takes, for producers: the adapter declares the same schemas. */
+export const operations = { parse: { input: parseInput }, watch: { input: watchInput } } as const;

@@ -104,6 +104,20 @@ export const watchInput = z.strictObject({
 });
 export type WatchInput = z.output<typeof watchInput>;
 
+/** What each operation takes, for producers: the adapter declares the same schemas. */
+export const operations = {
+  'role.create': { input: roleCreateInput },
+  'role.update': { input: roleUpdateInput },
+  'role.upsert': { input: roleUpsertInput },
+  'role.delete': { input: roleDeleteInput },
+  'knowledge.assignRoles': { input: knowledgeRolesInput },
+  'knowledge.unassignRoles': { input: knowledgeRolesInput },
+  'knowledge.delete': { input: knowledgeDeleteInput },
+  'knowledge.upload': { input: knowledgeUploadInput },
+  'taxonomy.publish': { input: taxonomyPublishInput },
+  watch: { input: watchInput },
+} as const;
+
 function isDistinct(ids: readonly string[]): boolean {
   return new Set(ids).size === ids.length;
 }
