@@ -20,7 +20,7 @@ const pages = [
   'docs/vendors/knowhere.md',
   'docs/vendors/sharely.md',
 ];
-const rooms = ['ports'];
+const rooms = ['config', 'consumers', 'ports', 'producers'];
 
 interface BannedForm {
   form: RegExp;
