@@ -15,25 +15,25 @@ import {
   type VendorJobStatus,
 } from './submission.ts';
 
-/** What one look-up says of one vendor job. A job that it does not mention is "not visible", which is not terminal. */
+/** What one look-up reports about one vendor job. A job that it omits is "not visible", which is not terminal. */
 export interface VendorReport {
   status: VendorJobStatus;
   /** The vendor's own word. An unknown word is `running`. */
   vendorStatus?: string;
   progress?: { done: number; total: number };
   /**
-   * What the event tells of the vendor job. Of one that is not over: what its event should have if time runs out, such as
-   * the ids that the vendor's support asks for. Kept until a later report has another.
+   * The event's result for the vendor job. For a running job: what the event should contain if the deadline passes, such
+   * as the ids that the vendor's support asks for. Kept until a later report replaces it.
    */
   result?: Json;
   /** Set by a terminal status. */
   error?: ErrorInfo;
   /** Epoch ms. */
   completedAt?: number;
-  /** The vendor asks not to be asked again before, ms from now. */
+  /** The vendor's hint: no look-up before this time, ms from now. */
   pollAfterMs?: number;
   extra?: JsonObject;
-  /** Something that people should know and that ends nothing; goes into the logs as it is, so say it once. */
+  /** A message for people that ends nothing. Each one is logged, so report it once. */
   notice?: string;
 }
 
