@@ -21,11 +21,11 @@ import { HttpClient } from './vendors/http/client.ts';
 import { FileTransfers } from './vendors/transfers/file-transfers.ts';
 import { AccountGate } from './workers/accounts/account-gate.ts';
 import { checkedAdapter } from './workers/checked-adapter.ts';
-import { ClockWatch } from './workers/clock-watch.ts';
+import { ClockWatch } from './workers/upkeep/clock-watch.ts';
 import { defaultReconcile, type AccountRuntime, type Engine, type VendorRuntime } from './workers/engine.ts';
 import { LookupGate } from './workers/accounts/lookup-gate.ts';
-import { ResultsUpkeep } from './workers/results-upkeep.ts';
-import { StageWorker } from './workers/stage-worker.ts';
+import { ResultsUpkeep } from './workers/upkeep/results-upkeep.ts';
+import { StageWorker } from './workers/bullmq/stage-worker.ts';
 
 export interface RunWorkersOptions {
   config: Config;

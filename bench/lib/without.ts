@@ -7,7 +7,7 @@ import { hashFields } from '../../src/queues/keys.ts';
 import { QueueGuard } from '../../src/queues/queue-guard.ts';
 import { RecordStore } from '../../src/queues/record-store.ts';
 import { AccountGate } from '../../src/workers/accounts/account-gate.ts';
-import { TolerantWorker } from '../../src/workers/tolerant-worker.ts';
+import { TolerantWorker } from '../../src/workers/bullmq/tolerant-worker.ts';
 
 /**
  * Takes protections out of the engine, to see what each costs. Nothing in the product can be switched off, and nothing

@@ -2,7 +2,7 @@ import { Queue } from 'bullmq';
 import { Redis } from 'ioredis';
 import { expect, it } from 'vitest';
 import { silentLogger } from '../../src/ports/logger.ts';
-import { UnreadEvents } from '../../src/workers/unread-events.ts';
+import { UnreadEvents } from '../../src/workers/upkeep/unread-events.ts';
 import { Harness, until } from '../helpers/harness.ts';
 import { freshPrefix, redisUrl } from '../helpers/redis.ts';
 

@@ -1,11 +1,11 @@
-import { redactText } from '../core/redact.ts';
-import type { Clock } from '../ports/clock.ts';
-import type { Logger } from '../ports/logger.ts';
-import type { RedisConnection } from '../queues/connection.ts';
-import { defaultResultQueue } from '../queues/names.ts';
-import { openQueueForReading } from '../queues/open-queue.ts';
-import { QueueGuard } from '../queues/queue-guard.ts';
-import { StrayJobs, type Doubt } from '../queues/stray-jobs.ts';
+import { redactText } from '../../core/redact.ts';
+import type { Clock } from '../../ports/clock.ts';
+import type { Logger } from '../../ports/logger.ts';
+import type { RedisConnection } from '../../queues/connection.ts';
+import { defaultResultQueue } from '../../queues/names.ts';
+import { openQueueForReading } from '../../queues/open-queue.ts';
+import { QueueGuard } from '../../queues/queue-guard.ts';
+import { StrayJobs, type Doubt } from '../../queues/stray-jobs.ts';
 import { StraySearch } from './stray-search.ts';
 import { UnreadEvents } from './unread-events.ts';
 

@@ -1,20 +1,20 @@
 import { DelayedError, UnrecoverableError, WaitingChildrenError, type Job, type Queue } from 'bullmq';
-import { buildCompletionEvent, type CompletionEvent } from '../core/completion-event.ts';
-import { describeDuration } from '../core/describe.ts';
-import { clip } from '../core/json.ts';
-import { clamp, maxTimerMs, nextPollAt } from '../core/poll-schedule.ts';
-import { progressOf, writeRecord } from '../core/record.ts';
-import { redactText } from '../core/redact.ts';
-import type { SubmissionState } from '../core/submission.ts';
-import { jobFields } from '../queues/bullmq-internals/layout.ts';
-import { delayHeldJob } from '../queues/bullmq-internals/scripts.ts';
-import { isHeld, requestTextOf } from '../queues/job-hash.ts';
-import { hashFields } from '../queues/keys.ts';
-import type { JobAddress } from '../queues/record-store.ts';
-import type { SalvagedJob } from '../queues/submit-job.ts';
-import type { Engine } from './engine.ts';
+import { buildCompletionEvent, type CompletionEvent } from '../../core/completion-event.ts';
+import { describeDuration } from '../../core/describe.ts';
+import { clip } from '../../core/json.ts';
+import { clamp, maxTimerMs, nextPollAt } from '../../core/poll-schedule.ts';
+import { progressOf, writeRecord } from '../../core/record.ts';
+import { redactText } from '../../core/redact.ts';
+import type { SubmissionState } from '../../core/submission.ts';
+import { jobFields } from '../../queues/bullmq-internals/layout.ts';
+import { delayHeldJob } from '../../queues/bullmq-internals/scripts.ts';
+import { isHeld, requestTextOf } from '../../queues/job-hash.ts';
+import { hashFields } from '../../queues/keys.ts';
+import type { JobAddress } from '../../queues/record-store.ts';
+import type { SalvagedJob } from '../../queues/submit-job.ts';
+import type { Engine } from '../engine.ts';
 import type { TolerantWorker } from './tolerant-worker.ts';
-import type { Move, Turn } from './turn.ts';
+import type { Move, Turn } from '../turn.ts';
 
 /**
  * The one place that says what became of a turn in BullMQ's terms: completed, or delayed anew. Only a submit job that

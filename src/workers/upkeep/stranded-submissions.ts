@@ -1,16 +1,16 @@
-import { settled } from '../core/state-machine.ts';
-import { receive, type ErrorInfo, type Outcome, type SubmissionState } from '../core/submission.ts';
-import type { Logger } from '../ports/logger.ts';
+import { settled } from '../../core/state-machine.ts';
+import { receive, type ErrorInfo, type Outcome, type SubmissionState } from '../../core/submission.ts';
+import type { Logger } from '../../ports/logger.ts';
 import {
   replyOf,
   type StrandedSubmission,
   type OpenSubmission,
   type OpenSubmissions,
-} from '../queues/open-submissions.ts';
-import type { Stage } from '../queues/names.ts';
-import type { StrayJobs } from '../queues/stray-jobs.ts';
-import type { Engine } from './engine.ts';
-import { deliverEvent } from './settle.ts';
+} from '../../queues/open-submissions.ts';
+import type { Stage } from '../../queues/names.ts';
+import type { StrayJobs } from '../../queues/stray-jobs.ts';
+import type { Engine } from '../engine.ts';
+import { deliverEvent } from '../bullmq/settle.ts';
 
 /** How long a submission must have been stranded before something is done, ms: a repair under way gets its time. */
 const goneForMs = 5_000;

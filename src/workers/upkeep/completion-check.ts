@@ -1,9 +1,9 @@
 import type { Job, Queue } from 'bullmq';
-import type { RedisConnection } from '../queues/connection.ts';
-import type { JobAddress } from '../queues/record-store.ts';
-import type { Engine } from './engine.ts';
-import { handOver } from './settle.ts';
-import type { Move, Turn } from './turn.ts';
+import type { RedisConnection } from '../../queues/connection.ts';
+import type { JobAddress } from '../../queues/record-store.ts';
+import type { Engine } from '../engine.ts';
+import { handOver } from '../bullmq/settle.ts';
+import type { Move, Turn } from '../turn.ts';
 
 /**
  * Looks again at jobs that were completed while the connection broke.

@@ -1,7 +1,7 @@
-import { describeDuration } from '../core/describe.ts';
-import type { Logger } from '../ports/logger.ts';
-import type { ClockSteps } from '../queues/clock-steps.ts';
-import type { RedisClock } from '../queues/redis-clock.ts';
+import { describeDuration } from '../../core/describe.ts';
+import type { Logger } from '../../ports/logger.ts';
+import type { ClockSteps } from '../../queues/clock-steps.ts';
+import type { RedisClock } from '../../queues/redis-clock.ts';
 
 /** As often as queues are kept up. */
 const intervalMs = 3_000;

@@ -1,7 +1,7 @@
 import type { Queue } from 'bullmq';
-import { redactText } from '../core/redact.ts';
-import type { Clock } from '../ports/clock.ts';
-import type { Logger } from '../ports/logger.ts';
+import { redactText } from '../../core/redact.ts';
+import type { Clock } from '../../ports/clock.ts';
+import type { Logger } from '../../ports/logger.ts';
 
 /** Events that one look removes at most; the next look goes on. */
 const mostPerLook = 1_000;

@@ -7,11 +7,11 @@ import {
   type RedisQueueBackend,
   type WorkerOptions,
 } from 'bullmq';
-import { jobFields } from '../queues/bullmq-internals/layout.ts';
-import { SteadyLockManager } from '../queues/bullmq-internals/locks.ts';
-import { readFetch, writeFetch } from '../queues/bullmq-internals/scripts.ts';
-import type { RedisConnection } from '../queues/connection.ts';
-import { shrinkData, type JobHash } from '../queues/job-hash.ts';
+import { jobFields } from '../../queues/bullmq-internals/layout.ts';
+import { SteadyLockManager } from '../../queues/bullmq-internals/locks.ts';
+import { readFetch, writeFetch } from '../../queues/bullmq-internals/scripts.ts';
+import type { RedisConnection } from '../../queues/connection.ts';
+import { shrinkData, type JobHash } from '../../queues/job-hash.ts';
 
 /** How long a worker waits after Redis gave it no job but an error. */
 const refusedPauseMs = 1_000;

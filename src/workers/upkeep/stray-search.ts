@@ -1,8 +1,8 @@
-import { clip } from '../core/json.ts';
-import type { Logger } from '../ports/logger.ts';
-import type { RedisConnection } from '../queues/connection.ts';
-import type { Doubt } from '../queues/stray-jobs.ts';
-import { StrayWalk, type RestoredJobs } from '../queues/stray-walk.ts';
+import { clip } from '../../core/json.ts';
+import type { Logger } from '../../ports/logger.ts';
+import type { RedisConnection } from '../../queues/connection.ts';
+import type { Doubt } from '../../queues/stray-jobs.ts';
+import { StrayWalk, type RestoredJobs } from '../../queues/stray-walk.ts';
 
 /** Looks for jobs in no list when it is time, beside the rounds of its owner, which go on meanwhile. */
 export class StraySearch {
