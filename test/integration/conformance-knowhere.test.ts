@@ -9,8 +9,8 @@ import { sandboxDouble, type SandboxDouble } from './vendor-adapter.contract.ts'
 type Cases = OperationCases<SandboxDouble>;
 const create = 'POST /v1/jobs';
 const look = 'GET /v1/jobs/*';
-const put = 'PUT /storage/*';
-const get = 'GET /storage/*';
+const put = 'PUT /_storage/uploads/*/*';
+const get = 'GET /_storage/results/*';
 
 function play(dialect: 'doc' | 'impl'): Promise<SandboxDouble> {
   return sandboxDouble({
