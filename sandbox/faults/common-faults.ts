@@ -136,7 +136,7 @@ export const commonFaults: readonly FaultDefinition[] = [
     argument: { meaning: 'status, a blank, the body', default: '400 {}', kind: 'word' },
     ...once,
   },
-  // Server trouble. "before" and "after" are told apart by what exists at the vendor, never by the answer.
+  // Server trouble. "before" and "after" differ in what exists at the vendor, never in the answer.
   {
     name: 'server-error',
     summary: "5xx in the vendor's envelope, before the vendor did anything.",
