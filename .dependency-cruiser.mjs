@@ -37,10 +37,18 @@ export default {
     },
     {
       name: 'only-composition-climbs',
-      comment: 'app, index, cli and conformance compose the rooms; nothing imports them from below',
+      comment: 'app, client, index, cli and conformance compose the rooms; nothing imports them from below',
       severity: 'error',
-      from: { path: '^src/(?!cli/|conformance/|app|index)' },
-      to: { path: '^src/(cli/|conformance/|app|index)' },
+      from: { path: '^src/(?!cli/|conformance/|app|client|index)' },
+      to: { path: '^src/(cli/|conformance/|app|client|index)' },
+    },
+    {
+      name: 'client-is-light',
+      comment:
+        'services that only submit and read events load bullmq, ioredis and zod, and of the vendors their schemas',
+      severity: 'error',
+      from: { path: '^src/client' },
+      to: { path: '^src/', pathNot: '^src/(core|queues|producers|consumers|vendors/inputs)' },
     },
     {
       name: 'conformance-knows-no-vendor',

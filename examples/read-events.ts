@@ -13,7 +13,7 @@
  *    choice to make: an act that can not share a transaction with its note happens at least once or at most once.
  */
 import { Redis } from 'ioredis';
-import { onCompletion } from 'jobferry';
+import { onCompletion } from 'jobferry/client';
 
 const redisUrl = process.env['REDIS_URL'] ?? 'redis://127.0.0.1:6379';
 const prefix = process.env['JOBFERRY_PREFIX'] ?? 'bull';

@@ -3,7 +3,7 @@
  *   REDIS_URL=redis://127.0.0.1:6379 npx tsx examples/submit-typed.ts
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { disconnect, InvalidSubmissionError, status, submit } from 'jobferry';
+import { disconnect, InvalidSubmissionError, status, submit } from 'jobferry/client';
 
 const run = Date.now().toString(36);
 

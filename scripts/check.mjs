@@ -1,6 +1,7 @@
+import { join } from 'node:path';
 import { ensureBuilt } from './build.mjs';
 import { ensureInstalled } from './ensure-installed.mjs';
-import { runQuietly, seconds, toolFile } from './tool.mjs';
+import { projectDir, runQuietly, seconds, toolFile } from './tool.mjs';
 
 await ensureInstalled();
 
@@ -12,6 +13,7 @@ const steps = {
   'import arrows': () =>
     node(toolFile('dependency-cruiser', 'depcruise'), '--config', '.dependency-cruiser.mjs', 'src', 'sandbox'),
   build: async () => ({ code: (await ensureBuilt()) ? 0 : 1, output: '' }),
+  'public surface': () => node(join(projectDir, 'scripts', 'api-report.mjs'), '--check'),
 };
 
 // Every step runs, whatever the others found: one run shows all faults.

@@ -17,13 +17,13 @@ import { RedisClock } from './queues/redis-clock.ts';
 import { withRedisUrl } from './queues/redis-environment.ts';
 import { RedisHealth, refuseEviction } from './queues/redis-health.ts';
 import { adapters } from './vendors/catalogue.ts';
-import { HttpClient } from './vendors/http.ts';
-import { FileTransfers } from './vendors/transfers.ts';
-import { AccountGate } from './workers/account-gate.ts';
+import { HttpClient } from './vendors/http/client.ts';
+import { FileTransfers } from './vendors/transfers/file-transfers.ts';
+import { AccountGate } from './workers/accounts/account-gate.ts';
 import { checkedAdapter } from './workers/checked-adapter.ts';
 import { ClockWatch } from './workers/clock-watch.ts';
 import { defaultReconcile, type AccountRuntime, type Engine, type VendorRuntime } from './workers/engine.ts';
-import { LookupGate } from './workers/lookup-gate.ts';
+import { LookupGate } from './workers/accounts/lookup-gate.ts';
 import { ResultsUpkeep } from './workers/results-upkeep.ts';
 import { StageWorker } from './workers/stage-worker.ts';
 

@@ -1,6 +1,6 @@
 import { Queue } from 'bullmq';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { hashFields } from '../../src/queues/job-hash.ts';
+import { hashFields } from '../../src/queues/keys.ts';
 import { Arena, type Contestant } from '../lib/arena.ts';
 import { payload, shortestPoll, type Poll } from '../lib/payloads.ts';
 import type { Benchmark, Report, RunOptions } from '../lib/report.ts';

@@ -2,10 +2,11 @@ import { Queue, Worker, type Job } from 'bullmq';
 import { Redis } from 'ioredis';
 import { writeRecord } from '../../src/core/record.ts';
 import type { SubmissionState } from '../../src/core/submission.ts';
-import { hashFields, type JobHash } from '../../src/queues/job-hash.ts';
+import type { JobHash } from '../../src/queues/job-hash.ts';
+import { hashFields } from '../../src/queues/keys.ts';
 import { QueueGuard } from '../../src/queues/queue-guard.ts';
 import { RecordStore } from '../../src/queues/record-store.ts';
-import { AccountGate } from '../../src/workers/account-gate.ts';
+import { AccountGate } from '../../src/workers/accounts/account-gate.ts';
 import { TolerantWorker } from '../../src/workers/tolerant-worker.ts';
 
 /**
@@ -44,14 +45,14 @@ export function takeOut(given: readonly Protection[]): void {
 const lines: Readonly<Partial<Record<Protection, Readonly<Record<string, readonly RegExp[]>>>>> = {
   fence: {
     jobferrySave: [
-      /^if redis\.call\('EXISTS', KEYS\[1\]\) == 0 .*$/m,
-      /^if redis\.call\('GET', KEYS\[2\]\) .*$/m,
-      /^local cancel = .*\nif ARGV\[6\] == '1' and cancel .*$/m,
-      /^if KEYS\[4\] ~= KEYS\[1\] .*$/m,
+      /^if redis\.call\('EXISTS', job\) == 0 .*$/m,
+      /^if redis\.call\('GET', lock\) .*$/m,
+      /^local canceledAt = .*\nif unlessCanceled == '1' and canceledAt .*$/m,
+      /^if pollJob ~= job .*$/m,
       /^local _, submit, waits = .*\nif submit == .*\nif waits == .*$/m,
     ],
   },
-  cancel: { jobferryNote: [/^local asked = .*\nlocal _, _, waits = .*\nreturn \(asked.*$/m] },
+  cancel: { jobferryNote: [/^local asked = .*\nlocal _, _, waits = .*\nif asked.*$/m] },
   list: { jobferrySave: [/^list\(.*$/m], jobferryBegin: [/^list\(.*$/m] },
 };
 

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'bullmq';
 import type { CompletionEvent } from '../../src/core/completion-event.ts';
-import { hashFields } from '../../src/queues/job-hash.ts';
+import { hashFields } from '../../src/queues/keys.ts';
 import { checkpoints } from '../../src/workers/engine.ts';
 import type { Build } from './build.ts';
 import { check, type Verdict } from './check.ts';

@@ -1,7 +1,7 @@
 import type { Queue } from 'bullmq';
 import type { RedisConnection } from '../queues/connection.ts';
 import type { QueueRole } from './describe-job.ts';
-import { dueAtOf } from '../queues/job-hash.ts';
+import { dueAtOf, queueKeys } from '../queues/bullmq-internals/layout.ts';
 
 export interface WatchedQueue {
   queue: Queue;
@@ -63,7 +63,7 @@ export class QueueFactsReader {
 
   async #readFirstDueAt(queue: Queue): Promise<number | undefined> {
     const [id] = await queue.getRanges(['delayed'], 0, 0, true);
-    return id === undefined ? undefined : dueAtOf(await this.#connection.zscore(queue.toKey('delayed'), id));
+    return id === undefined ? undefined : dueAtOf(await this.#connection.zscore(queue.toKey(queueKeys.delayed), id));
   }
 
   async #countWorkers(queue: Queue): Promise<number | 'unknown'> {

@@ -1,38 +1,40 @@
 import { Job, type Queue } from 'bullmq';
 import type { SubmissionState } from '../core/submission.ts';
+import { dueAtOf, jobFields, queueKeys } from '../queues/bullmq-internals/layout.ts';
 import type { RedisConnection } from '../queues/connection.ts';
-import { cancelOf, dueAtOf, hashFields, parseJson, recordOf, requestTextOf } from '../queues/job-hash.ts';
+import { cancelOf, parseJson, recordOf, requestTextOf } from '../queues/job-hash.ts';
+import { hashFields } from '../queues/keys.ts';
 
 /** A field larger than this is not fetched: the board asks again every few seconds. */
 const maxFieldBytes = 262_144;
 
 /** Fields of a job's hash that its producer or a worker can fill with anything. */
 const largeFields = [
-  'data',
+  jobFields.data,
   hashFields.record,
   hashFields.request,
-  'progress',
-  'returnvalue',
-  'stacktrace',
-  'failedReason',
-  'opts',
-  'name',
+  jobFields.progress,
+  jobFields.returnvalue,
+  jobFields.stacktrace,
+  jobFields.failedReason,
+  jobFields.opts,
+  jobFields.name,
 ] as const;
 const smallFields = [
-  'timestamp',
-  'delay',
-  'priority',
-  'processedOn',
-  'finishedOn',
-  'ats',
-  'atm',
-  'attemptsMade',
-  'stc',
-  'pb',
-  'rjk',
-  'deid',
-  'defa',
-  'parentKey',
+  jobFields.timestamp,
+  jobFields.delay,
+  jobFields.priority,
+  jobFields.processedOn,
+  jobFields.finishedOn,
+  jobFields.attemptsStarted,
+  jobFields.attemptsMade,
+  jobFields.oldAttemptsMade,
+  jobFields.stalledCounter,
+  jobFields.processedBy,
+  jobFields.repeatJobKey,
+  jobFields.deduplicationId,
+  jobFields.deferredFailure,
+  jobFields.parentKey,
   hashFields.cancel,
 ] as const;
 
@@ -65,7 +67,7 @@ export async function readStoredJobs(
   ids.forEach((id, index) => {
     const wanted = largeFields.filter((_field, position) => sizeOf(sizes, index, position) <= maxFieldBytes);
     reading.hmget(queue.toKey(id), ...wanted, ...smallFields);
-    reading.zscore(queue.toKey('delayed'), id);
+    reading.zscore(queue.toKey(queueKeys.delayed), id);
   });
   const answers = (await reading.exec()) ?? [];
 
@@ -84,7 +86,7 @@ export async function readStoredJobs(
       if (typeof value === 'string') fields.set(field, value);
     });
     // Every job has both; the other hashes of a queue, such as `meta`, have neither.
-    if (!fields.has('timestamp') || !fields.has('opts')) return [];
+    if (!fields.has(jobFields.timestamp) || !fields.has(jobFields.opts)) return [];
     const dueAt = dueAtOf(answers[index * 2 + 1]?.[1]);
     return [build(queue, id, fields, dueAt)];
   });
@@ -100,35 +102,35 @@ function build(queue: Queue, id: string, fields: ReadonlyMap<string, string>, du
     const value = Number(fields.get(field));
     return fields.has(field) && Number.isFinite(value) ? value : undefined;
   };
-  const name = fields.get('name') ?? '';
+  const name = fields.get(jobFields.name) ?? '';
   const hash = Object.fromEntries(fields);
   const data = parse(requestTextOf(hash));
-  const progress = parse(fields.get('progress')) ?? 0;
+  const progress = parse(fields.get(jobFields.progress)) ?? 0;
   const job = new Job(queue, name, {}, {}, id);
-  job.opts = readOptions(fields.get('opts'));
-  job.timestamp = number('timestamp') ?? 0;
-  job.delay = number('delay') ?? 0;
-  job.priority = number('priority') ?? 0;
-  job.attemptsMade = number('atm') ?? number('attemptsMade') ?? 0;
-  job.attemptsStarted = number('ats') ?? 0;
-  job.stalledCounter = number('stc') ?? 0;
-  job.stacktrace = readStack(fields.get('stacktrace'));
+  job.opts = readOptions(fields.get(jobFields.opts));
+  job.timestamp = number(jobFields.timestamp) ?? 0;
+  job.delay = number(jobFields.delay) ?? 0;
+  job.priority = number(jobFields.priority) ?? 0;
+  job.attemptsMade = number(jobFields.attemptsMade) ?? number(jobFields.oldAttemptsMade) ?? 0;
+  job.attemptsStarted = number(jobFields.attemptsStarted) ?? 0;
+  job.stalledCounter = number(jobFields.stalledCounter) ?? 0;
+  job.stacktrace = readStack(fields.get(jobFields.stacktrace));
   assignDefined(job, {
-    processedOn: number('processedOn'),
-    finishedOn: number('finishedOn'),
-    processedBy: fields.get('pb'),
-    failedReason: fields.get('failedReason'),
-    deferredFailure: fields.get('defa'),
-    deduplicationId: fields.get('deid'),
-    repeatJobKey: fields.get('rjk'),
-    parentKey: fields.get('parentKey'),
+    processedOn: number(jobFields.processedOn),
+    finishedOn: number(jobFields.finishedOn),
+    processedBy: fields.get(jobFields.processedBy),
+    failedReason: fields.get(jobFields.failedReason),
+    deferredFailure: fields.get(jobFields.deferredFailure),
+    deduplicationId: fields.get(jobFields.deduplicationId),
+    repeatJobKey: fields.get(jobFields.repeatJobKey),
+    parentKey: fields.get(jobFields.parentKey),
   });
   return {
     job,
     data,
     record: recordOf(hash),
     progress,
-    returnValue: parse(fields.get('returnvalue')) ?? null,
+    returnValue: parse(fields.get(jobFields.returnvalue)) ?? null,
     dueAt,
     cancelRequestedAt: cancelOf(hash),
   };

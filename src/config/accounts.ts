@@ -9,14 +9,14 @@ import type { Environment } from './environment.ts';
 
 export interface ConfiguredAccount {
   name: string;
-  /** What the adapter's account schema made of the fields. */
+  /** The fields, parsed by the adapter's account schema. */
   account: unknown;
   poll: { [Key in keyof PollOptions]?: PollOptions[Key] | undefined };
-  /** Reads the secrets that stand in files anew; undefined when none does. */
+  /** Reads the secrets that are in files again; undefined if none are. */
   refresh: (() => Promise<unknown>) | undefined;
 }
 
-/** Fields of an account: those that the file gives, and those that come from variables where the file gives none. */
+/** Fields of an account: from the configuration file, and from variables for fields that the file omits. */
 interface GivenAccount {
   inFile: Readonly<Record<string, unknown>>;
   fromEnvironment: Readonly<Record<string, string>>;
@@ -29,7 +29,7 @@ export function nameAccounts(adapter: VendorAdapter, file: ConfigFile, env: Envi
 
 /**
  * Reads the accounts of one vendor, their secrets included.
- * @returns the accounts that can be used; none when the vendor has no credentials, which is no fault.
+ * @returns the usable accounts; none if the vendor has no credentials, which is not a fault.
  */
 export function readAccounts(
   adapter: VendorAdapter,
@@ -41,19 +41,19 @@ export function readAccounts(
   const accounts = [...collectAccounts(adapter, file, env)].flatMap(
     ([name, given]) => readAccount(adapter, name, given, env, own) ?? [],
   );
-  // A variable that several accounts share is wrong once.
+  // Several accounts may share a variable: report its fault once.
   faults.push(...new Map(own.map((fault) => [`${fault.path}: ${fault.message}`, fault])).values());
   return accounts;
 }
 
 /**
- * The environment makes the account `default`, and its base URL is that of every account which names none: with a test
- * system in the environment, no other account may talk to the real one.
+ * The environment forms the account `default`, and its base URL applies to every account that sets none: with a test
+ * system in the environment, no other account may call the real one.
  */
 function collectAccounts(adapter: VendorAdapter, file: ConfigFile, env: Environment): Map<string, GivenAccount> {
   const variables = readEnvironment(adapter, env);
   const { default: added = {}, ...others } = file.accounts[adapter.name] ?? {};
-  // Limits or a base URL alone make no account: without credentials the vendor is not started.
+  // Limits or a base URL alone do not form an account: without credentials the vendor is not started.
   const isNamed = adapter.credentials.some((field) => variables[field] !== undefined || added[field] !== undefined);
   const inFile = Object.entries<Readonly<Record<string, unknown>>>(isNamed ? { default: added, ...others } : others);
   const shared = baseUrlField(adapter);
@@ -127,9 +127,9 @@ function readAccount(
     return undefined;
   }
   const refresh = async (): Promise<unknown> => {
-    const anew = { ...resolved };
-    for (const secret of files) anew[secret.field] = (await readFile(secret.path, 'utf8')).trim();
-    return adapter.account.parse(anew) as unknown;
+    const renewed = { ...resolved };
+    for (const secret of files) renewed[secret.field] = (await readFile(secret.path, 'utf8')).trim();
+    return adapter.account.parse(renewed) as unknown;
   };
   return {
     name,

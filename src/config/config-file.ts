@@ -10,13 +10,13 @@ import type { Environment } from './environment.ts';
 /** A secret by its name, never by its value: `{ "env": "VARIABLE" }` or `{ "file": "/run/secrets/key" }`. */
 export const secretReference = z.union([
   z.strictObject({ env: z.string().min(1).describe('an environment variable') }),
-  z.strictObject({ file: z.string().min(1).describe('a file; read again when the vendor refuses the key') }),
+  z.strictObject({ file: z.string().min(1).describe('a file; it is read again when the vendor refuses the key') }),
 ]);
 export type SecretReference = z.output<typeof secretReference>;
 
 const seconds = z.number().int().min(1).max(31_536_000);
 
-/** What `JOBFERRY_CONFIG` may hold. Every field has a default; the file itself may be missing. */
+/** The content of the configuration file. Every field has a default; the file itself may be missing. */
 export const configFile = z.strictObject({
   $schema: z.string().optional(),
   accounts: z
@@ -31,20 +31,20 @@ export const configFile = z.strictObject({
     .describe('Vendor → account name → its fields. Secrets are named: { "env": "…" } or { "file": "…" }.'),
   concurrency: z
     .strictObject({
-      submit: z.number().int().min(1).max(1_000).default(20).describe('Submit jobs at a time, per vendor and process.'),
-      poll: z.number().int().min(1).max(2_000).default(100).describe('Poll jobs at a time, per vendor and process.'),
+      submit: z.number().int().min(1).max(1_000).default(20).describe('Parallel submit jobs per vendor and process.'),
+      poll: z.number().int().min(1).max(2_000).default(100).describe('Parallel poll jobs per vendor and process.'),
     })
     .prefault({}),
   retention: z
     .strictObject({
       submissionsSeconds: seconds
         .default(86_400)
-        .describe('How long settled submissions stay: the window in which the same id is not taken twice.'),
-      eventsSeconds: seconds.default(86_400).describe('How long consumed completion events stay.'),
+        .describe('How long settled submissions are kept. Until then the same id is not submitted twice.'),
+      eventsSeconds: seconds.default(86_400).describe('How long consumed completion events are kept.'),
       unreadEventsSeconds: seconds
         .optional()
         .describe(
-          'How long completion events wait for a consumer. Left out, for ever; with it, older ones are lost, and each removal is logged with its count.',
+          'How long completion events wait for a consumer. Default: forever. Older events are lost, and each removal is logged with its count.',
         ),
     })
     .prefault({}),
@@ -55,7 +55,7 @@ export const configFile = z.strictObject({
         .max(100)
         .default([...defaultReplyPatterns])
         .describe(
-          'The queues that submissions may name in `replyTo`; `*` stands for any characters. `results` is always allowed: it gets what names no queue, or one that is not allowed.',
+          'The queues that submissions may name in `replyTo`; `*` matches any characters. `results` is always allowed: it receives the events of submissions that name no queue, or one that is not allowed.',
         ),
     })
     .prefault({}),
@@ -66,7 +66,7 @@ export const configFile = z.strictObject({
         .max(200)
         .default([])
         .describe(
-          'Further names of fields whose values are hidden in logs and on the board, compared without case, dashes and underscores.',
+          'Names of further fields whose values are hidden in logs and on the board. Case, dashes and underscores are ignored.',
         ),
     })
     .prefault({}),
@@ -77,7 +77,7 @@ export const configFile = z.strictObject({
         .int()
         .min(1_024)
         .default(2_147_483_648)
-        .describe('The largest result that is downloaded, bytes.'),
+        .describe('Size limit for downloaded results, bytes.'),
     })
     .prefault({}),
   ambiguity: z
@@ -87,7 +87,7 @@ export const configFile = z.strictObject({
     )
     .default({})
     .describe(
-      'What happens when nobody can tell whether the vendor took a submit, per operation: `settle` ends it as unconfirmed (the default), `wait` keeps it until somebody runs `jobferry resolve`, or until it may wait no longer (`submitWithinMs`).',
+      'What happens, per operation, when it cannot be determined whether the vendor took a submit: `settle` (the default) ends it as `unconfirmed`; `wait` keeps it until a person runs `jobferry resolve` or until `submitWithinMs` has passed.',
     ),
   reconcile: z
     .strictObject({
@@ -105,16 +105,22 @@ export const configFile = z.strictObject({
         .max(3_600_000)
         .default(35_000)
         .describe(
-          'How long a submit of a worker that died may still reach the vendor, ms; as many times longer as the vendor may take to answer it, beyond 30 s.',
+          'How long a submit of a worker that died may still reach the vendor, ms. It grows in proportion where an operation allows the vendor more than 30 s to answer.',
         ),
-      minAbsentLooks: z.number().int().min(1).max(50).default(4).describe('Look-ups that must have found it absent.'),
+      minAbsentLooks: z
+        .number()
+        .int()
+        .min(1)
+        .max(50)
+        .default(4)
+        .describe('How many look-ups must find a lost submit absent before it is sent again.'),
     })
     .prefault({}),
   vendorModules: z
     .array(z.string().min(1))
     .default([])
     .describe(
-      'Vendors of your own, which the command loads: TypeScript or JavaScript files, relative to this file, that export what `defineVendor` returns.',
+      'Your own vendors, which every command loads: TypeScript or JavaScript files, relative to this file, that export what `defineVendor` returns.',
     ),
 });
 export type ConfigFile = z.output<typeof configFile>;
@@ -126,7 +132,7 @@ export function locateConfiguration(env: Environment, cwd: string): { file: stri
 }
 
 /**
- * Reads the configuration, which may be left out where no file is named.
+ * Reads the configuration file, which may be missing unless `JOBFERRY_CONFIG` names it.
  * @returns the configuration, its `vendorModules` as absolute paths
  */
 export function readConfiguration(env: Environment, cwd: string, faults: Fault[]): ConfigFile {

@@ -5,9 +5,9 @@ import type { Environment } from './environment.ts';
 import { secretReference, type ConfigFile } from './config-file.ts';
 
 /**
- * Refuses addresses of a configuration file that was only found in the working folder, where the secret that would be sent
- * there is not the file's own: it comes from the environment, or from a file outside that folder. A worker that is
- * started in a foreign folder would otherwise send the keys of its environment to the author of the file.
+ * Refuses addresses in a configuration file that was found by its default name, if the secret that would be sent there
+ * comes from the environment or from a file outside the working folder. Otherwise a worker that is started in a foreign
+ * folder would send the keys of its environment to the author of the file.
  * @param file - the path of the configuration file
  */
 export function refuseFoundAddresses(
@@ -56,7 +56,7 @@ function isForeignAddress(adapter: VendorAdapter, field: string, value: unknown,
   return new URL(value).origin !== usualOrigin(adapter);
 }
 
-/** Where the vendor is asked when an account does not say; undefined where that cannot be told. */
+/** The vendor's default address; undefined if it cannot be determined. */
 function usualOrigin(adapter: VendorAdapter): string | undefined {
   const credentials = Object.fromEntries([...adapter.credentials, ...adapter.secrets].map((one) => [one, 'x']));
   const others = Object.fromEntries(Object.keys(adapter.environment).map((one) => [one, 'x']));

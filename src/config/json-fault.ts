@@ -1,6 +1,6 @@
 /**
- * Where a text stops being JSON. What the engine of JavaScript says of it quotes the text, and a file that was named by
- * mistake may be a key.
+ * Finds where a text stops being JSON. The message of `JSON.parse` quotes the text, and a file that was named by mistake
+ * may contain a key.
  */
 export function findJsonFault(text: string): { line: number; column: number } {
   const at = lengthOfJson(text);
@@ -9,15 +9,15 @@ export function findJsonFault(text: string): { line: number; column: number } {
   return { line: before.split('\n').length, column: at - lineStart + 1 };
 }
 
-/** What may come next, and after which tokens: `value` is one of them all, as any of them opens one. */
+/** What may come next. */
 type Expected = 'value' | 'value or ]' | 'name' | 'name or }' | ':' | ', or close' | 'end';
 
 const blanks = /[ \t\r\n]*/y;
-// eslint-disable-next-line no-control-regex -- control characters are what a string must not hold
+// eslint-disable-next-line no-control-regex -- a string must not contain control characters
 const stringToken = /"(?:[^"\\\u0000-\u001f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"/y;
 const scalarToken = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null/y;
 
-/** @returns the offset of the first character that cannot be where it is; the text's length where more is missing */
+/** @returns the offset of the first character that cannot be where it is; the text's length if the end is missing */
 function lengthOfJson(text: string): number {
   const open: ('{' | '[')[] = [];
   let at = 0;

@@ -15,19 +15,19 @@ import { refusePlainHttp } from './plain-http.ts';
 import { secretFilesOf, warnOfOpenFiles } from './secret-files.ts';
 import { readSecretVariable } from './secret-variable.ts';
 
-/** What was read from outside without any secret of a vendor, checked once, frozen. */
+/** The settings from environment and file without vendors' secrets, checked once, frozen. */
 export interface Settings {
   /** Undefined when `REDIS_URL` is not set. */
   redis: RedisTarget | undefined;
   prefix: string;
-  /** By vendor: the accounts that environment and file name, whether their secrets can be read here or not. */
+  /** By vendor: the accounts that environment and file name, even if their secrets cannot be read here. */
   accountNames: ReadonlyMap<string, readonly string[]>;
   filesDir: string | undefined;
   artifactsDir: string;
   allowPrivateUrls: boolean;
   port: number;
   healthPort: number | undefined;
-  /** Where a worker's health and metrics are served. */
+  /** The address that serves a worker's health and metrics. */
   healthHost: string;
   board: BoardConfig;
   logLevel: string;
@@ -39,21 +39,21 @@ export interface Settings {
   ambiguity: ConfigFile['ambiguity'];
   /** The configuration file that was read; undefined when there is none. */
   configFile: string | undefined;
-  /** What is no fault and should be said at start, one line each. */
+  /** Warnings to log at start, one line each. */
   warnings: readonly string[];
 }
 
-/** Everything, with what is needed to ask the vendors. */
+/** All settings, with the vendors' credentials. */
 export interface Config extends Settings {
-  /** Every known vendor, with the accounts that it has credentials for. */
+  /** Every known vendor, with the accounts that have credentials. */
   vendors: readonly { adapter: VendorAdapter; accounts: readonly ConfiguredAccount[] }[];
-  /** How long a step of a vendor module may go without visible activity, ms; not in the file, for tests. */
+  /** How long a step of a vendor module may show no activity, ms; not in the file, for tests only. */
   stepLimitMs?: number;
-  /** After how long a turn that is in no such step counts as hung, ms; for tests as well. */
+  /** After how long a turn outside such a step counts as hung, ms; for tests only. */
   hungAfterMs?: number;
 }
 
-/** Who may reach the board, and what for; checked when it starts. */
+/** Where the board listens, and its logins; checked when it starts. */
 export interface BoardConfig {
   host: string;
   user: string | undefined;
@@ -131,14 +131,13 @@ function readSettings(
   };
 }
 
-/** @throws ConfigError when `REDIS_URL` is not set: a worker that guesses takes other people's jobs. */
+/** @throws ConfigError if `REDIS_URL` is not set: a worker that guessed could take the jobs of another installation. */
 export function requireRedis(config: Settings): RedisTarget {
   if (config.redis !== undefined) return config.redis;
   throw new ConfigError([
     {
       path: 'REDIS_URL',
-      message:
-        'is not set, nor is REDIS_URL_FILE; expected redis://host:port (`jobferry dev` starts a Redis of its own)',
+      message: 'is not set, nor is REDIS_URL_FILE; expected redis://host:port (`jobferry dev` starts its own Redis)',
     },
   ]);
 }
@@ -169,7 +168,7 @@ function readFolder(env: Environment, name: string, cwd: string, faults: Fault[]
   if (value === undefined || value === '') return undefined;
   const folder = path.resolve(cwd, value);
   if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() !== true)
-    faults.push({ path: name, message: `${folder} is no folder` });
+    faults.push({ path: name, message: `${folder} is not a folder` });
   return folder;
 }
 

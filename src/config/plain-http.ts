@@ -1,12 +1,12 @@
 import ipaddr from 'ipaddr.js';
 import type { Fault } from '../core/json.ts';
 import type { VendorAdapter } from '../ports/vendor-adapter.ts';
-import { isPublicAddress } from '../vendors/public-address.ts';
+import { isPublicAddress } from '../vendors/transfers/public-address.ts';
 import type { ConfiguredAccount } from './accounts.ts';
 
 /**
- * Refuses vendors' addresses in plain http, which show keys and documents to every network on the way: allowed are this
- * machine, and, where private addresses are allowed at all, what is private by its address or its name.
+ * Refuses vendors' addresses in plain http, which shows keys and documents to every network on the way. Allowed are this
+ * machine and, if private addresses are allowed at all, addresses and names that are private.
  */
 export function refusePlainHttp(
   vendors: readonly { adapter: VendorAdapter; accounts: readonly ConfiguredAccount[] }[],
@@ -29,7 +29,7 @@ export function refusePlainHttp(
   );
 }
 
-/** Where an account's requests go; undefined where its vendor's module does not say. */
+/** Where an account's requests go; undefined if its vendor's module throws. */
 export function baseUrlOf(adapter: VendorAdapter, account: unknown): URL | undefined {
   try {
     return new URL(adapter.http.baseUrl(account));
@@ -43,7 +43,7 @@ function isThisMachine(host: string): boolean {
   return ipaddr.isValid(host) && ipaddr.process(host).range() === 'loopback';
 }
 
-/** Names without a dot, and those under domains that no public resolver answers for (RFC 6762, 6761, 8375 and ICANN's). */
+/** Names without a dot, and names in domains that public resolvers do not serve (RFC 6762, 6761, 8375 and ICANN's). */
 function isPrivateHost(host: string): boolean {
   if (ipaddr.isValid(host)) return !isPublicAddress(host);
   return !host.includes('.') || /\.(?:local|localhost|internal|test|lan|home\.arpa)$/.test(host);

@@ -22,10 +22,10 @@ export function secretFilesOf(accounts: ConfigFile['accounts']): SecretFile[] {
   );
 }
 
-/** Where container engines put secrets: the mount is the container's own, and its files are usually mode 444. */
+/** Where container engines put secrets: only the container sees the mount, and its files usually have mode 444. */
 const containerSecrets = '/run/secrets/';
 
-/** One line per secret file that others than its owner can read. Files that cannot be looked at are told elsewhere. */
+/** One line per secret file that users other than its owner can read. Unreadable files are reported elsewhere. */
 export function warnOfOpenFiles(files: readonly SecretFile[]): string[] {
   if (process.platform === 'win32') return [];
   return files.flatMap(({ path: named, file }) => {

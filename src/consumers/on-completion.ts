@@ -18,18 +18,18 @@ export interface OnCompletionOptions {
   redisUrl: string;
   /** For `rediss://`: the authority to trust, and a client certificate with its key, as PEM texts. */
   tls?: RedisTls;
-  /** `results` when left out. */
+  /** The results queue. Default: `results`. */
   queue?: string;
-  /** `bull` when left out. */
+  /** BullMQ's key prefix. Default: `bull`. */
   prefix?: string;
-  /** Events handled at a time; 10 when left out. */
+  /** How many events are handled in parallel. Default: 10. */
   concurrency?: number;
-  /** Told of errors: of the connection, of events that are none, of handlers. */
+  /** Called with errors: of the connection, of handlers, and for jobs that are not completion events. */
   onError?: (error: Error) => void;
 }
 
 /**
- * Takes completion events. A handler that throws gets the event again, with growing delays, ten times in all.
+ * Consumes completion events. If a handler throws, it gets the event again, with growing delays, ten times in all.
  *
  * Delivery is at least once: the same `id` may come twice. Make handlers repeatable, or remember ids that are done
  * (examples/read-events.ts).
@@ -65,7 +65,7 @@ export async function onCompletion(
 /** @throws ZodError for data that is not a completion event. */
 function readEvent(data: unknown): CompletionEvent {
   const event = completionEvent.parse(data);
-  // As the caller gave it: a schema's copy would leave keys out, such as `__proto__`.
+  // Unchanged, because a schema's copy would omit keys such as `__proto__`.
   event.data.metadata = (data as CompletionEvent).data.metadata;
   return event;
 }

@@ -7,7 +7,7 @@ import type { ErrorInfo } from './submission.ts';
  */
 export const errorCodes = {
   invalid_submission: 'The job data does not fit: `details.faults` names every fault with its path.',
-  vendor_rejected: 'The vendor refused the request for good and gave no code of its own.',
+  vendor_rejected: 'The vendor refused the request permanently and gave no code.',
   vendor_unauthorized: 'The vendor does not accept the credentials of the account; its jobs wait.',
   vendor_forbidden:
     'The credentials of the account lack a right that the request needs: its submits, or its look-ups, wait; one submission that is refused while others pass is rejected.',

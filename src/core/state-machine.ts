@@ -1,63 +1,156 @@
-import type { Phase, SubmissionState } from './submission.ts';
+import type { Phase, Settlement, SubmissionState, VendorJob } from './submission.ts';
+
+/** Fields of a record that end with some phase. The others last as long as the record. */
+export const fieldLives = {
+  part: ['received', 'intended', 'reconciling'],
+  snapshot: ['received', 'intended', 'reconciling'],
+  intent: ['received', 'intended', 'reconciling'],
+  doubts: ['received', 'intended', 'reconciling'],
+  refused: ['received', 'intended', 'reconciling'],
+  stepTimeouts: ['received', 'intended', 'reconciling'],
+  reconciliation: ['reconciling'],
+  awaitsDecision: ['reconciling'],
+  resolution: ['reconciling'],
+  notBefore: ['polling', 'confirming'],
+  // One grace period, also where a vendor job turns out not to be over and is polled again.
+  confirmingSince: ['polling', 'confirming'],
+  failures: ['received', 'intended', 'reconciling', 'accepted', 'polling', 'confirming'],
+  lastError: ['received', 'intended', 'reconciling', 'accepted', 'polling', 'confirming'],
+  carry: ['received', 'intended', 'reconciling', 'accepted', 'polling', 'confirming'],
+  stages: ['received', 'intended', 'reconciling', 'accepted', 'polling', 'confirming'],
+  earlierPolls: ['received', 'intended', 'reconciling', 'accepted', 'polling', 'confirming'],
+  settled: ['settled'],
+} as const satisfies Partial<Record<keyof SubmissionState, readonly Phase[]>>;
+
+type Passing = Exclude<keyof typeof fieldLives, 'settled'>;
+
+/** One way from phase to phase. */
+interface Arrow {
+  from: readonly Phase[];
+  to: Phase;
+  because: string;
+  forgets: readonly Passing[];
+}
+
+const ofDoubt = ['reconciliation', 'awaitsDecision', 'resolution'] as const;
+const ofRequest = [
+  'intent',
+  'snapshot',
+  'doubts',
+  'refused',
+  'stepTimeouts',
+  'failures',
+  'lastError',
+  ...ofDoubt,
+] as const;
+const beforeAcceptance = ['received', 'intended', 'reconciling'] as const;
 
 /**
- * Every arrow a submission can take, with what makes it take it. The picture in docs/state-machine.md is drawn from
- * this table, and `enter` refuses what is not in it.
+ * Every arrow a submission can take before it is settled, with what makes it take it and what its record forgets on the
+ * way. The picture in docs/state-machine.md is drawn from this table.
  */
-export const transitions: Readonly<Record<Phase, Readonly<Partial<Record<Phase, string>>>>> = {
-  received: {
-    intended: 'intent saved',
-    accepted:
-      'adopts running work or an answer that came late, or the last request was refused and earlier ones were not',
-    polling: 'the same',
-    settled: 'bad input, canceled, deadline',
+export const arrows = {
+  'intent-saved': { from: ['received'], to: 'intended', because: 'intent saved', forgets: ['lastError', ...ofDoubt] },
+  'nothing-created': { from: ['intended'], to: 'received', because: 'nothing was created', forgets: [] },
+  'outcome-unknown': { from: ['intended'], to: 'reconciling', because: 'the outcome is unknown', forgets: ofDoubt },
+  'never-sent': { from: ['reconciling'], to: 'received', because: 'its worker never sent it', forgets: ofDoubt },
+  'send-again': {
+    from: ['reconciling'],
+    to: 'received',
+    because: 'proven absent, or safe to repeat',
+    forgets: ofDoubt,
   },
-  intended: {
-    received: 'nothing was created; or accepted, and another request follows',
-    reconciling: 'nobody knows',
-    accepted: 'accepted, something must be prepared',
-    polling: 'accepted',
-    settled: 'refused for good',
+  'send-again-by-decision': {
+    from: ['reconciling'],
+    to: 'received',
+    because: 'a person decided to send it again',
+    forgets: ['doubts', ...ofDoubt],
   },
-  reconciling: {
-    received: 'surely absent, or safe to repeat: next attempt',
-    accepted: 'found, something must be prepared',
-    polling: 'found',
-    settled: 'can not be told, canceled',
+  'request-accepted': {
+    from: beforeAcceptance,
+    to: 'received',
+    because: 'accepted, and another request follows',
+    forgets: ofRequest,
   },
-  accepted: {
-    polling: 'prepared, or at the deadline for a last look-up',
-    settled: 'can never be prepared, canceled',
+  'accepted-unprepared': {
+    from: beforeAcceptance,
+    to: 'accepted',
+    because: 'accepted, something must be prepared',
+    forgets: ['part', ...ofRequest],
   },
-  polling: {
-    confirming: 'every vendor job is over',
-    settled: 'deadline, canceled',
+  accepted: { from: beforeAcceptance, to: 'polling', because: 'accepted', forgets: ['part', ...ofRequest] },
+  prepared: { from: ['accepted'], to: 'polling', because: 'prepared', forgets: ['failures', 'lastError'] },
+  'not-prepared-in-time': {
+    from: ['accepted'],
+    to: 'polling',
+    because: 'deadline, for a last look-up',
+    forgets: [],
   },
-  confirming: {
-    polling: 'a vendor job turned out not to be over',
-    received: 'next stage',
-    settled: 'confirmed, contradicted, deadline, canceled',
+  'all-over': {
+    from: ['polling'],
+    to: 'confirming',
+    because: 'every vendor job is over',
+    forgets: ['notBefore', 'failures', 'lastError'],
   },
-  settled: {},
+  'not-over': {
+    from: ['confirming'],
+    to: 'polling',
+    because: 'a vendor job turned out not to be over',
+    forgets: [],
+  },
+  'next-stage': {
+    from: ['confirming'],
+    to: 'received',
+    because: 'next stage',
+    forgets: ['notBefore', 'confirmingSince', 'failures', 'lastError'],
+  },
+} as const satisfies Readonly<Record<string, Arrow>>;
+export type ArrowName = keyof typeof arrows;
+
+/** What settles a submission, by the phase that it is in. */
+export const settledBecause: Readonly<Record<Exclude<Phase, 'settled'>, string>> = {
+  received: 'bad input, canceled, deadline',
+  intended: 'refused for good',
+  reconciling: 'cannot be determined, canceled',
+  accepted: 'can never be prepared, canceled',
+  polling: 'deadline, canceled',
+  confirming: 'confirmed, contradicted, deadline, canceled',
 };
 
 /**
- * Takes an arrow.
- * @throws Error when there is none: a fault of ours, caught where it happens and not in a record that nobody understands.
+ * Takes an arrow: the only way for a record to change its phase, beside `settled`.
+ * @throws Error where the record is in none of its phases: a fault of ours, found where it happens.
  */
-export function enter(state: SubmissionState, phase: Phase): void {
-  if (state.phase !== phase && transitions[state.phase][phase] === undefined) {
-    throw new Error(`no way leads from ${state.phase} to ${phase}`);
-  }
-  state.phase = phase;
+export function advance(state: SubmissionState, name: ArrowName): void {
+  const arrow: Arrow = arrows[name];
+  if (!arrow.from.includes(state.phase)) throw new Error(`the arrow ${name} does not lead from ${state.phase}`);
+  state.phase = arrow.to;
+  for (const field of arrow.forgets) delete state[field];
+}
+
+/** The record with its outcome, which never changes again. What only further steps would need is gone. */
+export function settled(state: SubmissionState, settlement: Settlement): SubmissionState {
+  if (state.settled !== undefined) throw new Error('the submission is settled already');
+  const kept = { ...state };
+  for (const field of Object.keys(fieldLives) as (keyof typeof fieldLives)[]) delete kept[field];
+  return { ...kept, phase: 'settled', jobs: state.jobs.map(withoutNotes), settled: settlement };
+}
+
+/** What adapters keep with vendor jobs can be an upload link. */
+function withoutNotes({ extra: _extra, refused: _refused, ...job }: VendorJob): VendorJob {
+  return job;
 }
 
 /** The table as a Mermaid state diagram. */
 export function drawStateMachine(): string {
-  const arrows = Object.entries(transitions).flatMap(([from, ways]) =>
-    Object.entries(ways).map(([to, label]) => `    ${from} --> ${to}: ${label.replace(/[;:]/g, ',')}`),
+  const ways = Object.values<Arrow>(arrows).flatMap(({ from, to, because }) =>
+    from.map((phase) => ({ from: phase, to, because })),
   );
-  return ['stateDiagram-v2', '    [*] --> received: job taken', ...arrows, '    settled --> [*]: event delivered'].join(
+  const ends = Object.entries(settledBecause).map(([from, because]) => ({ from, to: 'settled', because }));
+  const lines = [...ways, ...ends].map(
+    ({ from, to, because }) => `    ${from} --> ${to}: ${because.replace(/[;:]/g, ',')}`,
+  );
+  return ['stateDiagram-v2', '    [*] --> received: job taken', ...lines, '    settled --> [*]: event delivered'].join(
     '\n',
   );
 }

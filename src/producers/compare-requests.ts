@@ -2,22 +2,22 @@ import { isDeepStrictEqual } from 'node:util';
 import type * as z from 'zod';
 import { defaultResultQueue } from '../queues/names.ts';
 
-/** What makes another submission of one: the vendor would be asked for other work, or another queue get the event. */
+/** How two requests differ. A difference counts if the vendor would do other work or another queue would get the event. */
 export interface Comparison {
-  /** Paths of what differs and cannot be left out, such as `input.sourceUrl`. Empty where it is the same submission. */
+  /** Paths of differences that count, such as `input.sourceUrl`. Empty if it is the same submission. */
   differs: string[];
-  /** Fields that differ and change nothing of the work, such as `metadata`. */
+  /** Fields that differ without changing the work, such as `metadata`. */
   ignored: string[];
 }
 
 export interface ComparedRequest {
   operation: string;
-  /** The job's data, from whichever client. */
+  /** The job's data, from any client. */
   data: unknown;
 }
 
 /**
- * Compares two requests under one submission id. The order of keys says nothing, nor does a default that is written out.
+ * Compares two requests under one submission id. The order of keys does not count, nor does a default that is written out.
  * @param schema - the operation's input, for its defaults.
  */
 export function compareRequests(before: ComparedRequest, now: ComparedRequest, schema: z.ZodType): Comparison {
@@ -46,7 +46,7 @@ function compareInputs(before: unknown, now: unknown, schema: z.ZodType): string
   return names.filter((name) => !isDeepStrictEqual(one?.[name], other?.[name])).map((name) => `input.${name}`);
 }
 
-/** As it is stored: without fields that are undefined, dates as texts. */
+/** The value as it is stored: without undefined fields, dates as texts. */
 export function toJson(value: unknown): unknown {
   return value === undefined ? undefined : (JSON.parse(JSON.stringify(value)) as unknown);
 }

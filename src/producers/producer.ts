@@ -6,7 +6,7 @@ import type { Fault, JsonObject } from '../core/json.ts';
 import type { PollOptions } from '../core/poll-schedule.ts';
 import { readRun } from '../core/run-id.ts';
 import type { Resolution } from '../core/submission.ts';
-import type { VendorAdapter } from '../ports/vendor-adapter.ts';
+import { whyOperationNameIsRefused, whyVendorNameIsRefused } from '../core/vendor-names.ts';
 import {
   openFailFastConnection,
   parseRedisUrl,
@@ -31,69 +31,77 @@ import { compareRequests, toJson, type ComparedRequest } from './compare-request
 
 /** What a caller submits. */
 export interface SubmitRequest<Input> {
-  /** What the operation takes. */
+  /** The operation's input. */
   input: Input;
   /**
-   * Your idempotency key, and the submission's id: submitting it again while the first is kept does nothing, and is
-   * refused where operation, input, account or `replyTo` are others.
-   * Left out, a unique one is made.
+   * Your idempotency key and the submission's id. Submitting it again while the first is kept does nothing; with another
+   * operation, input, account or `replyTo` it is refused. Default: a unique id.
    */
   id?: string;
-  /** Which configured credentials to use; `default` when left out. */
+  /** The configured account to use. Default: `default`. */
   account?: string;
-  /** How to poll; any subset. */
+  /** Poll options; any subset. */
   poll?: Partial<PollOptions>;
-  /** The queue that gets the completion event; `results` when left out. */
+  /** The queue that receives the completion event. Default: `results`. */
   replyTo?: string;
-  /** Echoed in the event; at most 16 KiB as JSON. */
+  /** Copied into the event; at most 16 KiB as JSON. */
   metadata?: JsonObject;
 }
 
 export interface Submitted {
   submissionId: string;
-  /** False where this id was submitted before, and is kept: nothing was enqueued, and the first goes on. */
+  /** False if this id was submitted before and is still kept: nothing was enqueued, and the first one continues. */
   created: boolean;
-  /** With `created: false`: what the first was given otherwise and keeps, such as `metadata` and `poll`. */
+  /** With `created: false`: fields in which the first one differs and which it keeps, such as `metadata` and `poll`. */
   ignored?: readonly string[];
 }
 
-/** A submission that was checked and may be enqueued. */
+/** A submission that passed the checks. */
 interface CheckedJob {
   jobId: string;
-  /** True where the caller chose the id, so that it may be one that is known. */
+  /** True if the caller chose the id, so that it may be known already. */
   isChosen: boolean;
   data: object;
 }
 
-export type Vendors = Readonly<Record<string, VendorAdapter>>;
-export type OperationName<V extends VendorAdapter> = Extract<keyof V['operations'], string>;
-export type InputOf<V extends VendorAdapter, Name extends OperationName<V>> = z.input<V['operations'][Name]['input']>;
+/** What a producer knows of a vendor: what each operation takes. Every adapter is one. */
+export interface KnownVendor {
+  readonly operations: Readonly<Record<string, { readonly input: z.ZodType }>>;
+}
+
+export type Vendors = Readonly<Record<string, KnownVendor>>;
+export type OperationName<V extends KnownVendor> = Extract<keyof V['operations'], string>;
+export type InputOf<V extends KnownVendor, Name extends OperationName<V>> = z.input<V['operations'][Name]['input']>;
 
 export interface ProducerOptions<V extends Vendors> {
-  /** The vendors whose operations are known, for types and checks. */
-  vendors: V;
+  /**
+   * The vendors whose operations are known, for types and checks. Left out, any vendor and operation can be named, and only
+   * the workers check the input: what does not fit ends as `rejected`. A submission to a vendor that no worker serves waits.
+   */
+  vendors?: V;
   /** `redis://…`; see `parseRedisUrl` for all forms. */
   redisUrl: string;
-  /** For `rediss://`: the authority to trust, and a client certificate with its key, as PEM texts. */
+  /** For `rediss://`: the certificate authority to trust, and a client certificate with its key, as PEM texts. */
   tls?: RedisTls;
-  /** BullMQ's key prefix; `bull` when left out. */
+  /** BullMQ's key prefix. Default: `bull`. */
   prefix?: string;
   /**
-   * The queues that submissions may reply to, as in the configuration of the workers, which check them in any case. Left out,
-   * the producer checks no more than that a name is one and none of the product's own queues.
+   * The queues that submissions may reply to, as in the configuration of the workers, which check them in any case. If
+   * omitted, the producer checks only that the name is valid and is not one of the product's queues.
    */
   replyTo?: { allow: readonly string[] };
-  /** Told of connection errors, which repeat while Redis is away. */
+  /** Called with connection errors, which repeat while Redis is unreachable. */
   onError?: (error: Error) => void;
 }
 
-/** The bound of every call while Redis is away, ms. */
+/** Time limit of every call while Redis is unreachable, ms. */
 const failFastMs = 2_000;
 const chunkSize = 500;
+const anyInput = z.unknown();
 
-/** A chunk of a bulk submission did not make it. Submitting the same list again is safe: the ids are the same. */
+/** A chunk of a bulk submission failed. Submitting the same list again is safe, because the ids are the same. */
 export class BulkSubmitError extends RedisUnavailableError {
-  /** Submissions that are certainly enqueued, from the beginning of the list. */
+  /** How many submissions were certainly enqueued, from the beginning of the list. */
   readonly enqueued: readonly Submitted[];
   /** The ids of all submissions of the call, in order; give them as `id` when submitting again. */
   readonly submissionIds: readonly string[];
@@ -105,9 +113,9 @@ export class BulkSubmitError extends RedisUnavailableError {
   }
 }
 
-/** Enqueues submissions: checks them first, and fails within two seconds when Redis is away. */
+/** Checks and enqueues submissions, and fails within two seconds when Redis is unreachable. */
 export class Producer<V extends Vendors> {
-  readonly #vendors: V;
+  readonly #vendors: Vendors | undefined;
   readonly #replyRules: ReplyRules;
   readonly #prefix: string;
   readonly #connection: RedisConnection;
@@ -116,7 +124,7 @@ export class Producer<V extends Vendors> {
 
   constructor(options: Omit<ProducerOptions<V>, 'redisUrl' | 'tls'> & { redis: RedisTarget }) {
     this.#vendors = options.vendors;
-    this.#replyRules = { vendors: Object.keys(options.vendors), allow: options.replyTo?.allow };
+    this.#replyRules = { vendors: Object.keys(options.vendors ?? {}), allow: options.replyTo?.allow };
     this.#prefix = options.prefix ?? defaultPrefix;
     requireFitPrefix(this.#prefix, options.redis);
     this.#connection = openFailFastConnection(options.redis, options.onError ?? (() => undefined));
@@ -125,10 +133,10 @@ export class Producer<V extends Vendors> {
 
   /**
    * Enqueues one submission.
-   * @returns `created: false` where its id was submitted before, with the same input
+   * @returns `created: false` if its id was submitted before, with the same input
    * @throws InvalidSubmissionError with every fault and its path; nothing was enqueued
-   * @throws IdTakenError where its id was submitted before with other input; nothing was enqueued
-   * @throws RedisUnavailableError after at most 2 s; give an `id` to make another try safe
+   * @throws IdTakenError if its id was submitted before with other input; nothing was enqueued
+   * @throws RedisUnavailableError after at most 2 s; pass an `id` to make a retry safe
    */
   async submit<Vendor extends Extract<keyof V, string>, Operation extends OperationName<V[Vendor]>>(
     vendor: Vendor,
@@ -147,8 +155,8 @@ export class Producer<V extends Vendors> {
    * Enqueues many submissions of one operation, in pipelined chunks. All are checked before the first is sent.
    * @throws InvalidSubmissionError with paths such as `[17].input.sourceUrl`; nothing was enqueued
    * @throws IdTakenError naming every id that was submitted before with other input, also earlier in this list. Nothing
-   * was enqueued, but where another caller took the id at the same moment: then all others are.
-   * @throws BulkSubmitError telling which were enqueued
+   * was enqueued, unless another caller took the id at the same moment: then all others were.
+   * @throws BulkSubmitError with the number of submissions that were enqueued
    */
   async submitMany<Vendor extends Extract<keyof V, string>, Operation extends OperationName<V[Vendor]>>(
     vendor: Vendor,
@@ -180,19 +188,19 @@ export class Producer<V extends Vendors> {
   }
 
   /**
-   * How a submission stands.
-   * @returns undefined when it is unknown, or was settled so long ago that it is forgotten
+   * Reads the state of a submission.
+   * @returns undefined if it is unknown, or was settled so long ago that it is no longer kept
    */
   async status(vendor: Extract<keyof V, string>, submissionId: string): Promise<SubmissionStatus | undefined> {
     return bounded(this.#reader.status(vendor, submissionId));
   }
 
-  /** Asks for a submission to be canceled; its event tells how it ended. */
+  /** Requests a cancel of a submission; its event says how it ended. */
   async cancel(vendor: Extract<keyof V, string>, submissionId: string): Promise<CancelResult> {
     return bounded(this.#reader.cancel(vendor, submissionId, Date.now()));
   }
 
-  /** Carries a person's decision to a submission of unknown fate that waits for one. */
+  /** Stores a person's decision for an ambiguous submission that waits for one. */
   async resolve(
     vendor: Extract<keyof V, string>,
     submissionId: string,
@@ -202,9 +210,9 @@ export class Producer<V extends Vendors> {
   }
 
   /**
-   * Starts a settled submission anew under a new id, `…#2`, linked to the first by its event. Safe to repeat: while a run
-   * is at work, no other is started.
-   * @param options - `force` also starts anew what succeeded, or what was retried before.
+   * Starts a settled submission again under a new id, `…#2`, linked to the first by its event. Safe to repeat: while a
+   * run is under way, no other is started.
+   * @param options - `force` also retries a submission that succeeded or was retried before.
    */
   async retry(
     vendor: Extract<keyof V, string>,
@@ -214,7 +222,7 @@ export class Producer<V extends Vendors> {
     return bounded(this.#reader.retry(vendor, submissionId, () => this.#queue(vendor), options.force));
   }
 
-  /** Lets go of Redis; what was submitted stays. */
+  /** Closes the connection to Redis; submissions remain. */
   async close(): Promise<void> {
     await Promise.allSettled([...[...this.#queues.values()].map((queue) => queue.close()), this.#reader.close()]);
     this.#connection.disconnect();
@@ -229,23 +237,8 @@ export class Producer<V extends Vendors> {
   ): CheckedJob | undefined {
     const before = faults.length;
     const prefixed = (path: string): string => (at === '' ? path : path === '' ? at : `${at}.${path}`);
-    const adapter = Object.hasOwn(this.#vendors, vendor) ? this.#vendors[vendor] : undefined;
-    if (adapter === undefined) {
-      faults.push({
-        path: 'vendor',
-        message: `${JSON.stringify(vendor)} is unknown; known: ${Object.keys(this.#vendors).join(', ')}`,
-      });
-      return undefined;
-    }
-    const operation = Object.hasOwn(adapter.operations, operationName) ? adapter.operations[operationName] : undefined;
-    if (operation === undefined) {
-      const known = Object.keys(adapter.operations).join(', ');
-      faults.push({
-        path: 'operation',
-        message: `${vendor} has no operation ${JSON.stringify(operationName)}; it has ${known}`,
-      });
-      return undefined;
-    }
+    const schema = this.#inputSchema(vendor, operationName, faults);
+    if (schema === undefined) return undefined;
     const { id, ...given } = request;
     const data = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
     const unsafe = id === undefined ? undefined : whyJobIdIsUnsafe(id);
@@ -255,23 +248,48 @@ export class Producer<V extends Vendors> {
     } else if (id !== undefined && readRun(id).run > 1) {
       faults.push({ path: prefixed('id'), message: `${JSON.stringify(id)} has the form that a retry gets` });
     }
-    const parsed = parseSubmitJob(data, this.#replyRules);
+    const parsed = parseSubmitJob(data, { ...this.#replyRules, vendors: [...this.#replyRules.vendors, vendor] });
     if (!parsed.ok) faults.push(...parsed.faults.map((fault) => ({ ...fault, path: prefixed(fault.path) })));
-    const input = operation.input.safeParse(given.input);
+    const input = schema.safeParse(given.input);
     if (!input.success) faults.push(...toFaults(input.error, prefixed('input')));
     if (faults.length > before) return undefined;
     return { jobId: id ?? `s-${randomUUID()}`, isChosen: id !== undefined, data };
   }
 
+  /** @returns undefined where there is no such vendor or operation; `faults` says so */
+  #inputSchema(vendor: string, operation: string, faults: Fault[]): z.ZodType | undefined {
+    if (this.#vendors === undefined) {
+      const [why, at] = [whyVendorNameIsRefused(vendor), whyOperationNameIsRefused(operation)];
+      if (why !== undefined) faults.push({ path: 'vendor', message: `${JSON.stringify(vendor)}: ${why}` });
+      if (at !== undefined) faults.push({ path: 'operation', message: `${JSON.stringify(operation)}: ${at}` });
+      return why === undefined && at === undefined ? anyInput : undefined;
+    }
+    const known = Object.hasOwn(this.#vendors, vendor) ? this.#vendors[vendor] : undefined;
+    if (known === undefined) {
+      const names = Object.keys(this.#vendors).join(', ');
+      faults.push({ path: 'vendor', message: `${JSON.stringify(vendor)} is unknown; known: ${names}` });
+      return undefined;
+    }
+    const declared = Object.hasOwn(known.operations, operation) ? known.operations[operation] : undefined;
+    if (declared === undefined) {
+      const names = Object.keys(known.operations).join(', ');
+      faults.push({
+        path: 'operation',
+        message: `${vendor} has no operation ${JSON.stringify(operation)}; it has ${names}`,
+      });
+    }
+    return declared?.input;
+  }
+
   /**
-   * Enqueues what is not known yet, and says of each what came of it. Looks before and after: of callers that use one id
-   * at the same moment, BullMQ takes the first, and all are told the same.
+   * Enqueues the submissions that are not known yet, and returns what became of each. It reads before and after the add:
+   * if several callers use one id at the same moment, BullMQ takes the first, and all get the same answer.
    */
   async #enqueue(vendor: string, operation: string, jobs: readonly CheckedJob[]): Promise<Found[]> {
     const known = await this.#findKnown(vendor, operation, jobs);
     const unknown = jobs.filter(({ jobId }) => !known.has(jobId));
     const addedBy = randomUUID();
-    // An option that is ours: BullMQ keeps it with the job, so that the one that was taken can be told from others.
+    // Our own option. BullMQ keeps it with the job, so it identifies the call whose job was taken.
     const added = unknown.map(({ jobId, data }) => ({ name: operation, data, opts: { jobId, addedBy } }));
     const [only] = added;
     if (only !== undefined && added.length === 1) await this.#queue(vendor).add(only.name, only.data, only.opts);
@@ -287,7 +305,7 @@ export class Producer<V extends Vendors> {
     });
   }
 
-  /** @param addedBy - which call of ours may have added them just now. @returns those that are there, by id */
+  /** @param addedBy - which of our calls may have added them just now. @returns the existing ones, by id */
   async #findKnown(
     vendor: string,
     operation: string,
@@ -324,7 +342,7 @@ export class Producer<V extends Vendors> {
   }
 
   #compare(vendor: string, submissionId: string, before: ComparedRequest, now: ComparedRequest): Found {
-    const schema = this.#vendors[vendor]?.operations[now.operation]?.input ?? z.unknown();
+    const schema = this.#vendors?.[vendor]?.operations[now.operation]?.input ?? anyInput;
     const { differs, ignored } = compareRequests(before, { ...now, data: toJson(now.data) }, schema);
     if (differs.length > 0) return { submissionId, differs };
     return { submissionId, created: false, ...(ignored.length === 0 ? {} : { ignored }) };
@@ -341,10 +359,10 @@ export class Producer<V extends Vendors> {
   }
 }
 
-/** What came of one submission: enqueued, known as it is, or known as another one. */
+/** What became of one submission: enqueued, known with this input, or known with other input. */
 type Found = Submitted | TakenId;
 
-/** @throws IdTakenError when one of them is taken */
+/** @throws IdTakenError if one of the ids is taken */
 function refuseTaken(found: readonly Found[]): Submitted[] {
   const taken = found.filter((one) => 'differs' in one);
   if (taken.length > 0) throw new IdTakenError(taken);
@@ -357,13 +375,13 @@ function withoutTaken(found: readonly Found[]): Submitted[] {
 
 /**
  * Opens a producer. Close it when done: its connection keeps a process alive.
- * @throws ConfigError when the URL is none, or the prefix does not fit a cluster
+ * @throws ConfigError if the URL is invalid, or the prefix does not fit a cluster
  */
-export function createProducer<const V extends Vendors>(options: ProducerOptions<V>): Producer<V> {
+export function createProducer<const V extends Vendors = Vendors>(options: ProducerOptions<V>): Producer<V> {
   return new Producer({ ...options, redis: parseRedisUrl(options.redisUrl, options.tls) });
 }
 
-/** BullMQ and ioredis wait for Redis in several places; a caller in a request handler must not. */
+/** Bounds a call: BullMQ and ioredis wait for Redis in several places, and a request handler must not. */
 async function bounded<T>(promise: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const timeout = new Promise<never>((_resolve, reject) => {

@@ -1,6 +1,7 @@
 import type { RequestOrigin } from '../core/errors.ts';
 import type { Scope } from '../ports/vendor-adapter.ts';
 import type { RedisConnection } from './connection.ts';
+import { sharedKey } from './keys.ts';
 
 /**
  * What a hold stops: all of the account where its key does not work, else the requests of one scope, because a vendor
@@ -138,17 +139,17 @@ export class AccountBoard {
    * @returns false when it is another's.
    */
   async claim(name: string, vendorJobId: string, submissionId: string): Promise<boolean> {
-    const key = `${this.#prefix}:jobferry:claim:${name}:${vendorJobId}`;
+    const key = sharedKey(this.#prefix, 'claim', name, vendorJobId);
     if ((await this.#redis.set(key, submissionId, 'EX', 86_400, 'NX')) === 'OK') return true;
     return (await this.#redis.get(key)) === submissionId;
   }
 
   get #key(): string {
-    return `${this.#prefix}:jobferry:accounts`;
+    return sharedKey(this.#prefix, 'accounts');
   }
 
   #probeKey(name: string, part: HeldPart): string {
-    return `${this.#prefix}:jobferry:probe:${name}${part === 'account' ? '' : `:${part}`}`;
+    return sharedKey(this.#prefix, 'probe', name, ...(part === 'account' ? [] : [part]));
   }
 }
 

@@ -1,11 +1,11 @@
+import { delayedScorePerMs, jobSuffixes, queueKeys, wakeWorker } from './bullmq-internals/layout.ts';
 import type { RedisConnection } from './connection.ts';
+import { ownQueueKeys, sharedKey } from './keys.ts';
 
 /** Less than this is no step: clocks are slewed, and one Redis takes over from another. */
 const toleranceMs = 2_000;
 /** From the step to the repair: by then every worker has measured the time anew, and none takes all that is delayed. */
 const repairAfterMs = 5_000;
-/** BullMQ's score of a delayed job: ms, then 12 bits that keep jobs of one ms in order. */
-const scorePerMs = 4_096;
 /** What was overdue by more than this when the clock was set back may be left where it is, ms. */
 const overdueMs = 60_000;
 /** Jobs that one script call moves. */
@@ -35,7 +35,7 @@ export class ClockSteps {
     const base = `${this.#prefix}:${queue}:`;
     for (;;) {
       const [movedBy, isThrough] = await this.#redis.jobferryStepQueue(
-        `${base}jobferry.clock`,
+        `${base}${ownQueueKeys.clock}`,
         base,
         toleranceMs,
         repairAfterMs,
@@ -49,12 +49,19 @@ export class ClockSteps {
 
   /** The same for the holds and throttles of all accounts, at once: jobs that are taken meanwhile wait for those. */
   async repairAccounts(): Promise<number> {
-    const base = `${this.#prefix}:jobferry:`;
-    return this.#redis.jobferryStepAccounts(`${base}clock`, base, toleranceMs, 0, longestTtlMs);
+    return this.#redis.jobferryStepAccounts(
+      sharedKey(this.#prefix, 'clock'),
+      sharedKey(this.#prefix, 'accounts'),
+      sharedKey(this.#prefix, 'walk'),
+      sharedKey(this.#prefix, 'probe'),
+      toleranceMs,
+      0,
+      longestTtlMs,
+    );
   }
 }
 
-// All keys of one prefix are on one node, so those that are built here are as well.
+// All keys of one prefix are on one node, so those that are built here from a base are as well.
 const notice = `
 local base, tolerance, wait, longest = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local time = redis.call('TIME')
@@ -85,43 +92,44 @@ local by, from = tonumber(moving[1]), moving[2]
 if not by then
   if not isDue then return { 0, 1 } end
   by = owed
-  from = string.format('%.0f', (seen + owed - math.min(owed / 2, tonumber(ARGV[5]))) * ${scorePerMs})
+  from = string.format('%.0f', (seen + owed - math.min(owed / 2, tonumber(ARGV[5]))) * ${delayedScorePerMs})
   redis.call('HDEL', KEYS[1], 'owed', 'seen')
   redis.call('HSET', KEYS[1], 'moving', by, 'from', from)
-  for _, id in ipairs(redis.call('LRANGE', base .. 'active', 0, -1)) do shorten(base .. id .. ':lock', 5000) end
-  shorten(base .. 'stalled-check', 1)
-  shorten(base .. 'jobferry.sweep', 1)
+  for _, id in ipairs(redis.call('LRANGE', base .. '${queueKeys.active}', 0, -1)) do
+    shorten(base .. id .. '${jobSuffixes.lock}', 5000)
+  end
+  shorten(base .. '${queueKeys.stalledCheck}', 1)
+  shorten(base .. '${ownQueueKeys.sweep}', 1)
 end
-local delayed = base .. 'delayed'
+local delayed = base .. '${queueKeys.delayed}'
 local jobs = redis.call('ZRANGEBYSCORE', delayed, '(' .. from, '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[6])
 local isThrough = #jobs < 2 * ARGV[6]
 local to = jobs[#jobs]
 -- All jobs of one score are in one portion, as the next begins behind it.
 if not isThrough then jobs = redis.call('ZRANGEBYSCORE', delayed, '(' .. from, to, 'WITHSCORES') end
 for i = 1, #jobs, 2 do
-  redis.call('ZADD', delayed, string.format('%.0f', tonumber(jobs[i + 1]) - by * ${scorePerMs}), jobs[i])
+  redis.call('ZADD', delayed, string.format('%.0f', tonumber(jobs[i + 1]) - by * ${delayedScorePerMs}), jobs[i])
 end
 if isThrough then redis.call('HDEL', KEYS[1], 'moving', 'from') else redis.call('HSET', KEYS[1], 'from', to) end
-redis.call('ZADD', base .. 'marker', 0, '0')
+${wakeWorker(`base .. '${queueKeys.marker}'`)}
 return { by, isThrough and 1 or 0 }`,
   },
   jobferryStepAccounts: {
-    numberOfKeys: 1,
+    numberOfKeys: 3,
     lua: `${notice}
 if not isDue then return 0 end
 redis.call('HDEL', KEYS[1], 'owed', 'seen')
 local function back(at) return string.format('%.0f', tonumber(at) - owed) end
-local accounts = base .. 'accounts'
 local epochMs = '1%d%d%d%d%d%d%d%d%d%d%d%d'
-local facts = redis.call('HGETALL', accounts)
+local facts = redis.call('HGETALL', KEYS[2])
 for i = 1, #facts, 2 do
   local value = string.gsub(facts[i + 1], '^' .. epochMs, back)
   value = string.gsub(value, '("%a+":)(' .. epochMs .. ')', function(key, at) return key .. back(at) end)
-  redis.call('HSET', accounts, facts[i], value)
-  local probe = base .. 'probe:' .. string.match(facts[i], '^[^|]*')
+  redis.call('HSET', KEYS[2], facts[i], value)
+  local probe = base .. ':' .. string.match(facts[i], '^[^|]*')
   for _, part in ipairs({ '', ':submit', ':status' }) do shorten(probe .. part, 1) end
 end
-shorten(base .. 'walk', 1)
+shorten(KEYS[3], 1)
 return owed`,
   },
 };
@@ -138,7 +146,9 @@ interface StepCommands {
   ): Promise<[movedBy: number, isThrough: 0 | 1]>;
   jobferryStepAccounts(
     clock: string,
-    base: string,
+    accounts: string,
+    walk: string,
+    probeBase: string,
     toleranceMs: number,
     waitMs: number,
     longest: number,

@@ -1,3 +1,4 @@
+import { queueKeys, streamEvents } from './bullmq-internals/layout.ts';
 import type { RedisConnection } from './connection.ts';
 import { readEnqueuedAt } from './enqueued-at.ts';
 
@@ -24,7 +25,7 @@ export class EnqueueTimes {
 
   constructor(redis: RedisConnection, prefix: string, queue: string) {
     this.#redis = redis;
-    this.#key = `${prefix}:${queue}:events`;
+    this.#key = `${prefix}:${queue}:${queueKeys.events}`;
   }
 
   /**
@@ -57,9 +58,14 @@ export class EnqueueTimes {
       const page = await this.#redis.xrange(this.#key, this.#readTo, '+', 'COUNT', pageSize);
       for (const [entryId, fields] of page) {
         this.#readTo = afterEntry(entryId);
-        const { event, jobId } = toObject(fields);
+        const entry = toObject(fields);
+        const event = entry[streamEvents.eventField];
+        const jobId = entry[streamEvents.jobIdField];
         // A job that waits again was added long before; only where the addition is not told, this is the best there is.
-        if (jobId !== undefined && (event === 'added' || (event === 'waiting' && !this.#known.has(jobId))))
+        if (
+          jobId !== undefined &&
+          (event === streamEvents.added || (event === streamEvents.waiting && !this.#known.has(jobId)))
+        )
           this.#keep(jobId, Number.parseInt(entryId, 10));
       }
       if (page.length < pageSize) return;

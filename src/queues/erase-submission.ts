@@ -1,10 +1,11 @@
 import { eventIdOf } from '../core/completion-event.ts';
+import { jobFields } from './bullmq-internals/layout.ts';
 import type { RedisConnection } from './connection.ts';
 import { parseJson, recordOf, requestTextOf } from './job-hash.ts';
 import { placesOf, resultJobId } from './job-ids.ts';
+import { openKey } from './keys.ts';
 import { defaultResultQueue, resultQueuePattern, stageQueue } from './names.ts';
 import { openQueueForReading } from './open-queue.ts';
-import { openKey } from './open-submissions.ts';
 import { RecordStore } from './record-store.ts';
 
 export type EraseResult =
@@ -40,7 +41,7 @@ export async function eraseSubmission(
     const record = recordOf(hash);
     // A submit job that was handed over says `accepted` for ever: its poll job knows better, and is looked at first.
     isSettled ||= record?.settled !== undefined;
-    if (!isSettled || (hash['finishedOn'] === undefined && stage === 'poll')) return { kind: 'under-way' };
+    if (!isSettled || (hash[jobFields.finishedOn] === undefined && stage === 'poll')) return { kind: 'under-way' };
     jobs.push({ queue, jobId });
     if (record === undefined) continue;
     const request = (parseJson(requestTextOf(hash)) ?? {}) as { replyTo?: unknown; account?: unknown };

@@ -1,31 +1,6 @@
 import { createHash } from 'node:crypto';
+import { reservedIds } from './bullmq-internals/layout.ts';
 import type { Stage } from './names.ts';
-
-/**
- * Keys that BullMQ keeps beside the jobs of a queue. A job with such an id overwrites the queue's own bookkeeping:
- * after `wait`, for one, every further add fails. (Measured on BullMQ 6.7.0.)
- */
-export const reservedIds: ReadonlySet<string> = new Set([
-  '',
-  'active',
-  'completed',
-  'de',
-  'delayed',
-  'events',
-  'failed',
-  'id',
-  'limiter',
-  'marker',
-  'meta',
-  'paused',
-  'pc',
-  'prioritized',
-  'repeat',
-  'stalled',
-  'stalled-check',
-  'wait',
-  'waiting-children',
-]);
 
 const maxIdLength = 512;
 

@@ -8,9 +8,6 @@ export const defaultPrefix = 'bull';
 /** Where completion events go unless a submission names another queue. */
 export const defaultResultQueue = 'results';
 
-/** Our own keys that belong to no queue begin with it: `<prefix>:jobferry:…`. */
-export const ownKeySpace = 'jobferry';
-
 export const resultQueuePattern = /^[A-Za-z0-9._-]{1,128}$/;
 
 /** `knowhere.submit`, `knowhere.poll`: a queue of its own per vendor, so that a slow one holds up no other. */

@@ -1,7 +1,7 @@
 import { Queue } from 'bullmq';
 import type { CompletionEvent } from '../core/completion-event.ts';
 import type { Clock } from '../ports/clock.ts';
-import { backendOnClock } from './bullmq-internals.ts';
+import { backendOnClock } from './bullmq-internals/clock.ts';
 import type { RedisConnection } from './connection.ts';
 import { resultJobId } from './job-ids.ts';
 

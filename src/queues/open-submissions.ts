@@ -1,6 +1,7 @@
 import type { JsonObject } from '../core/json.ts';
 import type { RedisConnection } from './connection.ts';
 import { placesOf } from './job-ids.ts';
+import { openKey, sharedKey } from './keys.ts';
 import { stageQueue, type Stage } from './names.ts';
 import { whyReplyIsRefused, type ReplyRules } from './reply-queues.ts';
 import { place, placeOf } from './stray-jobs.ts';
@@ -90,15 +91,10 @@ export function isUsualSubmitJob(vendor: string, submissionId: string, submitJob
 export const earlierUse = '\x1f';
 
 /**
- * `<prefix>:jobferry:open:<vendor>`: a hash of submission id → note. Where the job of a submission was removed, and its id
- * is used again before that was seen, the note of the first use is moved to `<submission id>\x1f<use>`.
- */
-export function openKey(prefix: string, vendor: string): string {
-  return `${prefix}:jobferry:open:${vendor}`;
-}
-
-/**
- * The list of submissions under way. Each is put on it when its record is first written, by the same script or, where the
+ * The list of submissions under way, a hash of submission id → note (`openKey`). Where the job of a submission was removed, and
+ * its id is used again before that was seen, the note of the first use is moved to `<submission id>\x1f<use>`.
+ *
+ * Each is put on it when its record is first written, by the same script or, where the
  * job is delayed along with it, by the next; and taken off by the script that writes its outcome. So a submission on it
  * whose job is gone, or completed, was removed from outside or lost by Redis.
  */
@@ -180,7 +176,7 @@ export class OpenSubmissions {
   }
 
   #cursorKey(vendor: string): string {
-    return `${this.#prefix}:jobferry:open-cursor:${vendor}`;
+    return sharedKey(this.#prefix, 'open-cursor', vendor);
   }
 }
 

@@ -1,5 +1,16 @@
+import {
+  delayedScorePerMs,
+  jobFields,
+  jobSuffixes,
+  lists,
+  luaList,
+  pausedSetting,
+  queueKeys,
+  reservedIds,
+  wakeWorker,
+} from './bullmq-internals/layout.ts';
 import type { RedisConnection } from './connection.ts';
-import { reservedIds } from './job-ids.ts';
+import { knownField, ownQueueKeys } from './keys.ts';
 
 /** A job whose id is one of BullMQ's own keys. */
 export interface MisplacedJob {
@@ -30,8 +41,8 @@ export class QueueGuard {
 
   /** Lifts misplaced jobs out of the queue into a place of their own, where they stay until `forget`. */
   async lift(): Promise<MisplacedJob[]> {
-    await this.#redis.jobferryLift(`${this.#base}jobferry.misplaced`, this.#base, ...internalKeys);
-    const lifted = await this.#redis.hgetall(`${this.#base}jobferry.misplaced`);
+    await this.#redis.jobferryLift(`${this.#base}${ownQueueKeys.misplaced}`, this.#base, ...hashedIds);
+    const lifted = await this.#redis.hgetall(`${this.#base}${ownQueueKeys.misplaced}`);
     return Object.entries(lifted).map(([jobId, text]) => {
       const { name, data, timestamp } = JSON.parse(text) as { name?: string; data?: string; timestamp?: string };
       return { jobId, name: name ?? '', data: data ?? 'null', timestamp: Number(timestamp) };
@@ -40,18 +51,22 @@ export class QueueGuard {
 
   /** True for one caller at a time, for `holdMs`: what all workers would do needs to be done once. */
   async takeSweep(holdMs: number): Promise<boolean> {
-    return (await this.#redis.set(`${this.#base}jobferry.sweep`, '1', 'PX', holdMs, 'NX')) === 'OK';
+    return (await this.#redis.set(`${this.#base}${ownQueueKeys.sweep}`, '1', 'PX', holdMs, 'NX')) === 'OK';
   }
 
   /** @returns `isKnown` is false when the queue was emptied from outside since workers opened it. */
   async readSettings(): Promise<{ isKnown: boolean; isPaused: boolean }> {
-    const [known = null, paused = null] = await this.#redis.hmget(`${this.#base}meta`, knownField, 'paused');
+    const [known = null, paused = null] = await this.#redis.hmget(
+      `${this.#base}${queueKeys.meta}`,
+      knownField,
+      pausedSetting,
+    );
     return { isKnown: known !== null, isPaused: paused !== null };
   }
 
   /** A lifted job has been answered. */
   async forget(jobId: string): Promise<void> {
-    await this.#redis.hdel(`${this.#base}jobferry.misplaced`, jobId);
+    await this.#redis.hdel(`${this.#base}${ownQueueKeys.misplaced}`, jobId);
   }
 
   /**
@@ -60,19 +75,24 @@ export class QueueGuard {
    * @returns by how much the oldest delayed job is overdue, ms; 0 when none is.
    */
   async wake(now: number, toleranceMs: number): Promise<number> {
-    const key = (name: string): string => `${this.#base}${name}`;
+    const key = (name: keyof typeof queueKeys): string => `${this.#base}${queueKeys[name]}`;
     return this.#redis.jobferryWake(key('delayed'), key('marker'), key('wait'), key('prioritized'), now, toleranceMs);
   }
 }
-
-/** A field of ours among a queue's settings: BullMQ writes its own anew when they are gone, with its defaults. */
-export const knownField = 'jobferry';
 
 /**
  * The keys that are looked at. `meta` is a hash itself, told from a job by the job's fields; an empty id is none, and
  * `de` is only ever the beginning of a key.
  */
-const internalKeys = [...reservedIds].filter((id) => id !== '' && id !== 'de');
+const hashedIds = [...reservedIds].filter((id) => id !== '' && id !== queueKeys.deduplication);
+
+/** Fields by which a hash is a job, whatever else it holds. */
+const { name, data, timestamp, opts } = jobFields;
+/** What a job that was stored over `meta` left in it. */
+const leftInMeta = [
+  ...[name, data, timestamp, opts, jobFields.delay, jobFields.priority, jobFields.processedOn],
+  ...[jobFields.attemptsStarted, jobFields.processedBy, jobFields.progress],
+];
 
 const scripts = {
   // All keys of a queue share the prefix, and in a cluster the prefix carries the hash tag, so they are on one node.
@@ -84,21 +104,21 @@ for i = 2, #ARGV do
   local id = ARGV[i]
   local key = ARGV[1] .. id
   if redis.call('TYPE', key).ok == 'hash' then
-    local job = redis.call('HMGET', key, 'name', 'data', 'timestamp', 'opts')
+    local job = redis.call('HMGET', key, ${luaList([name, data, timestamp, opts])})
     if job[2] and job[3] and job[4] then
       redis.call('HSET', KEYS[1], id, cjson.encode({ name = job[1] or '', data = job[2], timestamp = job[3] }))
-      if id == 'meta' then
-        redis.call('HDEL', key, 'name', 'data', 'timestamp', 'opts', 'delay', 'priority', 'processedOn', 'ats', 'pb', 'progress')
+      if id == '${queueKeys.meta}' then
+        redis.call('HDEL', key, ${luaList(leftInMeta)})
       else
         redis.call('DEL', key)
       end
-      for _, list in ipairs({ 'wait', 'active', 'paused' }) do
+      for _, list in ipairs({ ${luaList(lists)} }) do
         if redis.call('TYPE', ARGV[1] .. list).ok == 'list' then redis.call('LREM', ARGV[1] .. list, 0, id) end
       end
-      for _, set in ipairs({ 'delayed', 'prioritized' }) do
+      for _, set in ipairs({ ${luaList([queueKeys.delayed, queueKeys.prioritized])} }) do
         if redis.call('TYPE', ARGV[1] .. set).ok == 'zset' then redis.call('ZREM', ARGV[1] .. set, id) end
       end
-      redis.call('DEL', key .. ':lock', key .. ':logs')
+      redis.call('DEL', key .. '${jobSuffixes.lock}', key .. '${jobSuffixes.logs}')
       lifted = lifted + 1
     end
   end
@@ -108,12 +128,12 @@ return lifted`,
   jobferryWake: {
     numberOfKeys: 4,
     lua: `
-if redis.call('LLEN', KEYS[3]) > 0 or redis.call('ZCARD', KEYS[4]) > 0 then redis.call('ZADD', KEYS[2], 0, '0') end
+if redis.call('LLEN', KEYS[3]) > 0 or redis.call('ZCARD', KEYS[4]) > 0 then ${wakeWorker('KEYS[2]')} end
 local first = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
 if #first == 0 then return 0 end
-local overdue = tonumber(ARGV[1]) - tonumber(first[2]) / 4096
+local overdue = tonumber(ARGV[1]) - tonumber(first[2]) / ${delayedScorePerMs}
 if overdue <= tonumber(ARGV[2]) then return 0 end
-redis.call('ZADD', KEYS[2], 0, '0')
+${wakeWorker('KEYS[2]')}
 return math.floor(overdue)`,
   },
 };

@@ -1,8 +1,10 @@
 import { nameIntent, progressOf, writeRecord } from '../core/record.ts';
 import type { Intent, Resolution, SubmissionState } from '../core/submission.ts';
 import type { RedisConnection } from './connection.ts';
-import { hashFields, parseJson, recordOf, type JobHash } from './job-hash.ts';
-import { earlierUse, openKey, type OpenNote } from './open-submissions.ts';
+import { parseJson, recordOf, type JobHash } from './job-hash.ts';
+import { hashFields, openKey } from './keys.ts';
+import { earlierUse, type OpenNote } from './open-submissions.ts';
+import { defineScripts, script, type Commands } from './script.ts';
 import { maxJobDataBytes } from './submit-job.ts';
 
 /** How many lines of a submission's log are kept. */
@@ -65,12 +67,13 @@ function readRequest([name, data, request, opts]: readonly (string | null)[]): S
  * when it takes the job and when it gives it back.
  */
 export class RecordStore {
-  readonly #redis: RedisConnection & RecordCommands;
+  readonly #redis: RedisConnection;
+  readonly #run: Commands<typeof scripts>;
   readonly #prefix: string;
 
   constructor(redis: RedisConnection, prefix: string) {
-    for (const [name, script] of Object.entries(scripts)) redis.defineCommand(name, script);
-    this.#redis = redis as RedisConnection & RecordCommands;
+    this.#redis = redis;
+    this.#run = defineScripts(redis, scripts);
     this.#prefix = prefix;
   }
 
@@ -86,25 +89,24 @@ export class RecordStore {
     open: OpenNote,
     unless?: Unless,
   ): Promise<SaveResult> {
-    const [code, cancel] = await this.#redis.jobferrySave(
-      this.#jobKey(address),
-      this.#key(address, ':lock'),
-      this.#key(address, ':logs'),
-      this.#jobKey(unless?.handedOver ?? address),
-      openKey(this.#prefix, open.vendor),
-      token,
-      writeRecord(state),
-      progressOf(state),
-      line ?? '',
-      keptLogLines,
-      unless?.canceled === true ? 1 : 0,
-      open.submissionId,
-      open.note === null ? '' : JSON.stringify(open.note),
-      open.use ?? '',
+    const [kind, canceledAt] = await this.#run.jobferrySave(
+      {
+        job: this.#jobKey(address),
+        lock: this.#key(address, ':lock'),
+        logs: this.#key(address, ':logs'),
+        pollJob: this.#jobKey(unless?.handedOver ?? address),
+        underWay: openKey(this.#prefix, open.vendor),
+      },
+      {
+        token,
+        record: writeRecord(state),
+        progress: progressOf(state),
+        line: line ?? '',
+        unlessCanceled: unless?.canceled === true ? 1 : 0,
+        ...noteArgs(open),
+      },
     );
-    if (code === 2) return { kind: 'handed-over' };
-    if (code === 0) return { kind: 'canceled', at: Number(cancel) };
-    return code === 1 ? { kind: 'saved' } : { kind: 'fenced' };
+    return kind === 'canceled' ? { kind, at: Number(canceledAt) } : { kind };
   }
 
   /**
@@ -118,21 +120,17 @@ export class RecordStore {
     line: string | undefined,
     open?: OpenNote & { poll: JobAddress; starts: number },
   ): Promise<boolean> {
-    const note = open?.note ?? null;
-    const asked = await this.#redis.jobferryNote(
-      this.#jobKey(address),
-      this.#key(address, ':logs'),
-      // Without a note these keys are never touched; they must lie on the node of the others all the same.
-      open === undefined ? this.#jobKey(address) : openKey(this.#prefix, open.vendor),
-      this.#jobKey(open?.poll ?? address),
-      line ?? '',
-      keptLogLines,
-      open?.submissionId ?? '',
-      note === null ? '' : JSON.stringify(note),
-      open?.starts ?? 0,
-      open?.use ?? '',
+    const [reply] = await this.#run.jobferryNote(
+      {
+        job: this.#jobKey(address),
+        logs: this.#key(address, ':logs'),
+        // Without a note these keys are never touched; they must lie on the node of the others all the same.
+        underWay: open === undefined ? this.#jobKey(address) : openKey(this.#prefix, open.vendor),
+        pollJob: this.#jobKey(open?.poll ?? address),
+      },
+      { line: line ?? '', starts: open?.starts ?? 0, ...noteArgs(open) },
     );
-    return asked === 1;
+    return reply === 'asked';
   }
 
   /**
@@ -150,23 +148,17 @@ export class RecordStore {
     line: string,
     open: OpenNote,
   ): Promise<'begun' | 'begun-canceled' | 'present' | 'over' | 'missing'> {
-    const code = await this.#redis.jobferryBegin(
-      this.#jobKey(poll),
-      this.#key(poll, ':logs'),
-      this.#jobKey(submit),
-      this.#key(submit, ':logs'),
-      openKey(this.#prefix, open.vendor),
-      writeRecord(state),
-      progressOf(state),
-      request,
-      line,
-      keptLogLines,
-      open.submissionId,
-      open.note === null ? '' : JSON.stringify(open.note),
-      open.use ?? '',
+    const [reply] = await this.#run.jobferryBegin(
+      {
+        pollJob: this.#jobKey(poll),
+        pollLogs: this.#key(poll, ':logs'),
+        submitJob: this.#jobKey(submit),
+        submitLogs: this.#key(submit, ':logs'),
+        underWay: openKey(this.#prefix, open.vendor),
+      },
+      { record: writeRecord(state), progress: progressOf(state), request, line, ...noteArgs(open) },
     );
-    const results = { 3: 'over', 2: 'begun-canceled', 1: 'begun', 0: 'present' } as const;
-    return results[code as 0 | 1 | 2 | 3] ?? 'missing';
+    return reply;
   }
 
   /**
@@ -174,7 +166,8 @@ export class RecordStore {
    * that was suspended cannot tell by its clock.
    */
   async holdToSend(address: JobAddress, token: string, lockMs: number): Promise<boolean> {
-    return (await this.#redis.jobferryHold(this.#key(address, ':lock'), token, lockMs)) === 1;
+    const [reply] = await this.#run.jobferryHold({ lock: this.#key(address, ':lock') }, { token, lockMs });
+    return reply === 'held';
   }
 
   /**
@@ -193,8 +186,12 @@ export class RecordStore {
   }
 
   async #leave(address: JobAddress, intent: Intent, left: LeftBehind): Promise<boolean> {
-    const text = JSON.stringify({ intent, ...left });
-    return (await this.#redis.jobferryAnswer(this.#jobKey(address), nameIntent(intent), text)) === 1;
+    const answer = JSON.stringify({ intent, ...left });
+    const [reply] = await this.#run.jobferryAnswer(
+      { job: this.#jobKey(address) },
+      { submit: nameIntent(intent), answer },
+    );
+    return reply === 'left';
   }
 
   /** What another worker knew of this submit and could not store. */
@@ -211,8 +208,11 @@ export class RecordStore {
    * it has ended, `missing` when there is no such job.
    */
   async requestCancel(address: JobAddress, at: number): Promise<'marked' | 'active' | 'over' | 'missing'> {
-    const code = await this.#redis.jobferryCancel(this.#jobKey(address), this.#key(address, ':lock'), at);
-    return ({ 0: 'marked', 1: 'active', 2: 'over' } as const)[code as 0 | 1 | 2] ?? 'missing';
+    const [reply] = await this.#run.jobferryCancel(
+      { job: this.#jobKey(address), lock: this.#key(address, ':lock') },
+      { at },
+    );
+    return reply;
   }
 
   /** When a caller asked for a cancel, epoch ms. For a worker that has held the job for long. */
@@ -231,13 +231,11 @@ export class RecordStore {
     address: JobAddress,
     resolution: Resolution,
   ): Promise<'marked' | 'active' | 'decided' | 'not-waiting' | 'missing'> {
-    const code = await this.#redis.jobferryResolve(
-      this.#jobKey(address),
-      this.#key(address, ':lock'),
-      JSON.stringify(resolution),
+    const [reply] = await this.#run.jobferryResolve(
+      { job: this.#jobKey(address), lock: this.#key(address, ':lock') },
+      { decision: JSON.stringify(resolution) },
     );
-    const results = { 0: 'marked', 1: 'active', 2: 'not-waiting', 3: 'decided' } as const;
-    return results[code as 0 | 1 | 2 | 3] ?? 'missing';
+    return reply;
   }
 
   /** The stored record of a job; undefined when there is none. */
@@ -266,7 +264,7 @@ export class RecordStore {
 
   /** Notes that a submit job fails because its submission did not succeed: it must not be taken up again. */
   async markEnded(address: JobAddress): Promise<void> {
-    await this.#redis.jobferryMark(this.#jobKey(address), hashFields.ended, '1');
+    await this.#run.jobferryMark({ job: this.#jobKey(address) }, { field: hashFields.ended, value: '1' });
   }
 
   async hasEnded(address: JobAddress): Promise<boolean> {
@@ -297,180 +295,166 @@ export class RecordStore {
   }
 }
 
-const { record, request, cancel, decision, answer, handedOver } = hashFields;
+/** What scripts need to keep the list of submissions under way. */
+function noteArgs(open: OpenNote | undefined): { submissionId: string; note: string; use: string } {
+  const note = open?.note ?? null;
+  return {
+    submissionId: open?.submissionId ?? '',
+    note: note === null ? '' : JSON.stringify(note),
+    use: open?.use ?? '',
+  };
+}
 
+const fields = hashFields;
+const noteArgNames = ['submissionId', 'note', 'use'] as const;
+
+/** What several scripts do. `head` reads the head of a record (core/record.ts) and nothing of the JSON behind it. */
 const helpers = `
-local function append(key, line, keep)
+local function append(logs, line)
   if line ~= '' then
-    redis.call('RPUSH', key, line)
-    redis.call('LTRIM', key, -tonumber(keep), -1)
+    redis.call('RPUSH', logs, line)
+    redis.call('LTRIM', logs, -${keptLogLines}, -1)
   end
 end
 
 -- What is noted of another use of the id, whose job was removed, stays beside: that use is told yet.
-local function list(key, id, use, note)
-  local before = redis.call('HGET', key, id)
+local function list(underWay, id, use, note)
+  local before = redis.call('HGET', underWay, id)
   local earlier = before and string.match(before, '^{"op":"[^"]*","at":%d+,"use":"([^"]*)"')
-  if earlier and use ~= '' and earlier ~= use then redis.call('HSET', key, id .. '${earlierUse}' .. earlier, before) end
-  if note == '' then redis.call('HDEL', key, id) else redis.call('HSET', key, id, note) end
+  if earlier and use ~= '' and earlier ~= use then
+    redis.call('HSET', underWay, id .. '${earlierUse}' .. earlier, before)
+  end
+  if note == '' then redis.call('HDEL', underWay, id) else redis.call('HSET', underWay, id, note) end
 end
 
 -- Phase, submit under way, whether a person has to decide, and when a cancel was asked for.
-local function head(key)
-  return string.match(redis.call('HGET', key, '${record}') or '', '^(%a+) (%S+) (%S+) (%S+) ')
+local function head(job)
+  return string.match(redis.call('HGET', job, '${fields.record}') or '', '^(%a+) (%S+) (%S+) (%S+) ')
 end
 
 -- The version before kept the record in progress.
-local function hasRecord(key)
-  if redis.call('HEXISTS', key, '${record}') == 1 then return true end
-  return string.sub(redis.call('HGET', key, 'progress') or '', 1, 4) == '{"v"'
+local function hasRecord(job)
+  if redis.call('HEXISTS', job, '${fields.record}') == 1 then return true end
+  return string.sub(redis.call('HGET', job, 'progress') or '', 1, 4) == '{"v"'
 end
 `;
 
-const scripts = {
-  jobferrySave: {
-    numberOfKeys: 5,
+/** The scripts of the record store, by the names that Redis' own logs show. */
+export const scripts = {
+  jobferrySave: script({
+    keys: ['job', 'lock', 'logs', 'pollJob', 'underWay'],
+    args: ['token', 'record', 'progress', 'line', 'unlessCanceled', ...noteArgNames],
+    replies: ['saved', 'fenced', 'canceled', 'handed-over'],
     lua: `${helpers}
-if redis.call('EXISTS', KEYS[1]) == 0 then return {-1} end
-if redis.call('GET', KEYS[2]) ~= ARGV[1] then return {-2} end
-local cancel = redis.call('HGET', KEYS[1], '${cancel}')
-if ARGV[6] == '1' and cancel then return {0, cancel} end
-if KEYS[4] ~= KEYS[1] and hasRecord(KEYS[4]) then return {2} end
-if redis.call('HEXISTS', KEYS[1], '${request}') == 0 and redis.call('HSTRLEN', KEYS[1], 'data') <= ${maxJobDataBytes} then
-  redis.call('HSET', KEYS[1], '${request}', redis.call('HGET', KEYS[1], 'data') or '')
+if redis.call('EXISTS', job) == 0 then return {'fenced'} end
+if redis.call('GET', lock) ~= token then return {'fenced'} end
+local canceledAt = redis.call('HGET', job, '${fields.cancel}')
+if unlessCanceled == '1' and canceledAt then return {'canceled', canceledAt} end
+if pollJob ~= job and hasRecord(pollJob) then return {'handed-over'} end
+if redis.call('HEXISTS', job, '${fields.request}') == 0 and redis.call('HSTRLEN', job, 'data') <= ${maxJobDataBytes} then
+  redis.call('HSET', job, '${fields.request}', redis.call('HGET', job, 'data') or '')
 end
-redis.call('HSET', KEYS[1], '${record}', ARGV[2], 'progress', ARGV[3])
-local _, submit, waits = head(KEYS[1])
-if submit == '-' then redis.call('HDEL', KEYS[1], '${answer}') end
-if waits == '-' then redis.call('HDEL', KEYS[1], '${decision}') end
-append(KEYS[3], ARGV[4], ARGV[5])
-list(KEYS[5], ARGV[7], ARGV[9], ARGV[8])
-return {1}`,
-  },
-  jobferryNote: {
-    numberOfKeys: 4,
+redis.call('HSET', job, '${fields.record}', record, 'progress', progress)
+local _, submit, waits = head(job)
+if submit == '-' then redis.call('HDEL', job, '${fields.answer}') end
+if waits == '-' then redis.call('HDEL', job, '${fields.decision}') end
+append(logs, line)
+list(underWay, submissionId, use, note)
+return {'saved'}`,
+  }),
+  jobferryNote: script({
+    keys: ['job', 'logs', 'underWay', 'pollJob'],
+    args: ['line', 'starts', ...noteArgNames],
+    replies: ['nothing', 'asked'],
     lua: `${helpers}
-if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
-append(KEYS[2], ARGV[1], ARGV[2])
-if ARGV[4] ~= '' and redis.call('HGET', KEYS[1], 'ats') == ARGV[5] and redis.call('EXISTS', KEYS[4]) == 0 then
-  list(KEYS[3], ARGV[3], ARGV[6], ARGV[4])
+if redis.call('EXISTS', job) == 0 then return {'nothing'} end
+append(logs, line)
+if note ~= '' and redis.call('HGET', job, 'ats') == starts and redis.call('EXISTS', pollJob) == 0 then
+  list(underWay, submissionId, use, note)
 end
-local asked = redis.call('HMGET', KEYS[1], '${cancel}', '${decision}')
-local _, _, waits = head(KEYS[1])
-return (asked[1] or (asked[2] and waits == '?')) and 1 or 0`,
-  },
-  jobferryBegin: {
-    numberOfKeys: 5,
+local asked = redis.call('HMGET', job, '${fields.cancel}', '${fields.decision}')
+local _, _, waits = head(job)
+if asked[1] or (asked[2] and waits == '?') then return {'asked'} end
+return {'nothing'}`,
+  }),
+  jobferryBegin: script({
+    keys: ['pollJob', 'pollLogs', 'submitJob', 'submitLogs', 'underWay'],
+    args: ['record', 'progress', 'request', 'line', ...noteArgNames],
+    replies: ['begun', 'begun-canceled', 'present', 'over', 'missing'],
     lua: `${helpers}
-if redis.call('EXISTS', KEYS[1]) == 0 then return -1 end
-local isLeft = redis.call('EXISTS', KEYS[3]) == 1
-if hasRecord(KEYS[1]) then
-  if isLeft then redis.call('HSET', KEYS[3], '${handedOver}', 1) end
-  return 0
+if redis.call('EXISTS', pollJob) == 0 then return {'missing'} end
+local isLeft = redis.call('EXISTS', submitJob) == 1
+if hasRecord(pollJob) then
+  if isLeft then redis.call('HSET', submitJob, '${fields.handedOver}', 1) end
+  return {'present'}
 end
-local phase, _, _, canceled = head(KEYS[3])
-if phase == 'settled' then return 3 end
-redis.call('HSET', KEYS[1], '${record}', ARGV[1], 'progress', ARGV[2], '${request}', ARGV[3])
-if isLeft then redis.call('HSET', KEYS[3], '${handedOver}', 1) end
-for _, line in ipairs(redis.call('LRANGE', KEYS[4], 0, -1)) do append(KEYS[2], line, ARGV[5]) end
-append(KEYS[2], ARGV[4], ARGV[5])
-list(KEYS[5], ARGV[6], ARGV[8], ARGV[7])
-local cancel = redis.call('HGET', KEYS[3], '${cancel}') or redis.call('HGET', KEYS[1], '${cancel}') or canceled
-if cancel and cancel ~= '-' then
-  redis.call('HSET', KEYS[1], '${cancel}', cancel)
-  return 2
+local phase, _, _, canceled = head(submitJob)
+if phase == 'settled' then return {'over'} end
+redis.call('HSET', pollJob, '${fields.record}', record, 'progress', progress, '${fields.request}', request)
+if isLeft then redis.call('HSET', submitJob, '${fields.handedOver}', 1) end
+for _, earlier in ipairs(redis.call('LRANGE', submitLogs, 0, -1)) do append(pollLogs, earlier) end
+append(pollLogs, line)
+list(underWay, submissionId, use, note)
+local asked = redis.call('HGET', submitJob, '${fields.cancel}') or redis.call('HGET', pollJob, '${fields.cancel}')
+local canceledAt = asked or canceled
+if canceledAt and canceledAt ~= '-' then
+  redis.call('HSET', pollJob, '${fields.cancel}', canceledAt)
+  return {'begun-canceled'}
 end
-return 1`,
-  },
-  jobferryAnswer: {
-    numberOfKeys: 1,
+return {'begun'}`,
+  }),
+  jobferryAnswer: script({
+    keys: ['job'],
+    args: ['submit', 'answer'],
+    replies: ['left', 'too-late'],
     lua: `${helpers}
-local phase, submit = head(KEYS[1])
-if not phase or phase == 'settled' or submit ~= ARGV[1] then return 0 end
-redis.call('HSET', KEYS[1], '${answer}', ARGV[2])
-return 1`,
-  },
-  jobferryHold: {
-    numberOfKeys: 1,
+local phase, waiting = head(job)
+if not phase or phase == 'settled' or waiting ~= submit then return {'too-late'} end
+redis.call('HSET', job, '${fields.answer}', answer)
+return {'left'}`,
+  }),
+  jobferryHold: script({
+    keys: ['lock'],
+    args: ['token', 'lockMs'],
+    replies: ['held', 'lost'],
     lua: `
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-return redis.call('PEXPIRE', KEYS[1], ARGV[2])`,
-  },
-  jobferryMark: {
-    numberOfKeys: 1,
+if redis.call('GET', lock) ~= token then return {'lost'} end
+if redis.call('PEXPIRE', lock, lockMs) == 1 then return {'held'} end
+return {'lost'}`,
+  }),
+  jobferryMark: script({
+    keys: ['job'],
+    args: ['field', 'value'],
+    replies: ['marked', 'missing'],
     // Without its other fields the hash would be no job, and keep the id from ever being one.
     lua: `
-if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]) end
-return 1`,
-  },
-  jobferryResolve: {
-    numberOfKeys: 2,
+if redis.call('EXISTS', job) == 0 then return {'missing'} end
+redis.call('HSET', job, field, value)
+return {'marked'}`,
+  }),
+  jobferryResolve: script({
+    keys: ['job', 'lock'],
+    args: ['decision'],
+    replies: ['marked', 'active', 'decided', 'not-waiting', 'missing'],
     lua: `${helpers}
-if not hasRecord(KEYS[1]) then return -1 end
-local _, _, waits = head(KEYS[1])
-if waits ~= '?' then return 2 end
-local kept = redis.call('HGET', KEYS[1], '${decision}')
-if kept and kept ~= ARGV[1] then return 3 end
-redis.call('HSET', KEYS[1], '${decision}', ARGV[1])
-return redis.call('EXISTS', KEYS[2])`,
-  },
-  jobferryCancel: {
-    numberOfKeys: 2,
+if not hasRecord(job) then return {'missing'} end
+local _, _, waits = head(job)
+if waits ~= '?' then return {'not-waiting'} end
+local kept = redis.call('HGET', job, '${fields.decision}')
+if kept and kept ~= decision then return {'decided'} end
+redis.call('HSET', job, '${fields.decision}', decision)
+if redis.call('EXISTS', lock) == 1 then return {'active'} end
+return {'marked'}`,
+  }),
+  jobferryCancel: script({
+    keys: ['job', 'lock'],
+    args: ['at'],
+    replies: ['marked', 'active', 'over', 'missing'],
     lua: `
-if redis.call('EXISTS', KEYS[1]) == 0 then return -1 end
-if redis.call('HEXISTS', KEYS[1], 'finishedOn') == 1 then return 2 end
-redis.call('HSETNX', KEYS[1], '${cancel}', ARGV[1])
-return redis.call('EXISTS', KEYS[2])`,
-  },
+if redis.call('EXISTS', job) == 0 then return {'missing'} end
+if redis.call('HEXISTS', job, 'finishedOn') == 1 then return {'over'} end
+redis.call('HSETNX', job, '${fields.cancel}', at)
+if redis.call('EXISTS', lock) == 1 then return {'active'} end
+return {'marked'}`,
+  }),
 };
-
-interface RecordCommands {
-  jobferrySave(
-    job: string,
-    lock: string,
-    logs: string,
-    poll: string,
-    open: string,
-    token: string,
-    record: string,
-    progress: string,
-    line: string,
-    keep: number,
-    unlessCanceled: 0 | 1,
-    submissionId: string,
-    note: string,
-    use: string,
-  ): Promise<[code: number, cancel?: string]>;
-  jobferryNote(
-    job: string,
-    logs: string,
-    open: string,
-    poll: string,
-    line: string,
-    keep: number,
-    submissionId: string,
-    note: string,
-    starts: number,
-    use: string,
-  ): Promise<number>;
-  jobferryBegin(
-    poll: string,
-    pollLogs: string,
-    submit: string,
-    submitLogs: string,
-    open: string,
-    record: string,
-    progress: string,
-    request: string,
-    line: string,
-    keep: number,
-    submissionId: string,
-    note: string,
-    use: string,
-  ): Promise<number>;
-  jobferryAnswer(job: string, intent: string, answer: string): Promise<number>;
-  jobferryHold(lock: string, token: string, lockMs: number): Promise<number>;
-  jobferryCancel(job: string, lock: string, at: number): Promise<number>;
-  jobferryMark(job: string, field: string, value: string): Promise<number>;
-  jobferryResolve(job: string, lock: string, resolution: string): Promise<number>;
-}

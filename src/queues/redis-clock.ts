@@ -1,5 +1,6 @@
 import type { Clock } from '../ports/clock.ts';
 import type { RedisConnection } from './connection.ts';
+import { sharedKey } from './keys.ts';
 
 /** A round trip this short needs no second try. */
 const goodRoundTripMs = 5;
@@ -35,7 +36,7 @@ export class RedisClock implements Clock {
     redis.defineCommand('jobferryTime', { numberOfKeys: 1, lua: `return redis.call('TIME')` });
     this.#redis = redis as RedisConnection & ClockCommands;
     // The nodes of a cluster have a clock each: the one that holds our keys is asked.
-    this.#key = `${prefix}:jobferry:clock`;
+    this.#key = sharedKey(prefix, 'clock');
     this.#own = own;
     this.#base = own.wall();
     this.#measuredAt = own.monotonic();

@@ -1,6 +1,7 @@
 import { Redis } from 'ioredis';
 import { ConfigError } from '../core/errors.ts';
 import type { RedisConnection } from './connection.ts';
+import { sharedKey } from './keys.ts';
 
 /** The one policy under which Redis keeps what it was given. */
 const keepingPolicy = 'noeviction';
@@ -48,7 +49,7 @@ export class RedisHealth {
       lua: `return redis.call('SET', KEYS[1], '1', 'PX', 60000)`,
     });
     this.#redis = redis as RedisConnection & HealthCommands;
-    this.#key = `${prefix}:jobferry:health`;
+    this.#key = sharedKey(prefix, 'health');
   }
 
   /** @returns why no work can be done with this Redis, in words; waits at most `limitMs`. */

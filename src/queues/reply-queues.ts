@@ -1,4 +1,5 @@
-import { defaultResultQueue, isStageQueue, ownKeySpace } from './names.ts';
+import { ownKeySpace } from './keys.ts';
+import { defaultResultQueue, isStageQueue } from './names.ts';
 
 /**
  * The queues that completion events may go to without a word in the configuration. A submission names its queue itself, and

@@ -1,5 +1,19 @@
+import {
+  delayedScorePerMs,
+  jobFields,
+  jobSuffixes,
+  lists,
+  luaList,
+  oldMarkerPrefix,
+  pausedSetting,
+  prioritizedScorePerPriority,
+  queueKeys,
+  reservedIds,
+  streamEvents,
+  wakeWorker,
+} from './bullmq-internals/layout.ts';
 import type { RedisConnection } from './connection.ts';
-import { reservedIds } from './job-ids.ts';
+import { isOwnQueueKey, ownQueueKeys } from './keys.ts';
 
 /** How long a job must have been seen in no list before it is put back, ms: a job written by hand gets its place after its hash. */
 const confirmAfterMs = 2_000;
@@ -46,7 +60,7 @@ export class StrayJobs {
     const missing = new Set(candidates.filter((id) => !this.#suspects.has(id)));
     // From the head, where pushes shift entries into the next page: what is there is seen. What was taken in between is
     // suspected for nothing, and the script that puts back sees it.
-    for (const list of missing.size === 0 ? [] : ['wait', 'active', 'paused']) {
+    for (const list of missing.size === 0 ? [] : lists) {
       for (let from = 0; missing.size > 0; from += pageSize) {
         const page = await this.#redis.lrange(`${this.#base}${list}`, from, from + pageSize - 1);
         for (const id of page) missing.delete(id);
@@ -95,13 +109,13 @@ export class StrayJobs {
    * sooner than anybody looks.
    */
   async doubtOfPause(): Promise<Doubt> {
-    const answer = await this.#redis.jobferrySawPause(`${this.#base}events`, this.#heardKey);
+    const answer = await this.#redis.jobferrySawPause(`${this.#base}${queueKeys.events}`, this.#heardKey);
     return (['none', 'perhaps', 'sure'] as const)[answer] ?? 'none';
   }
 
   /** The queue's last event, to be marked as heard when a walk that begins now is through. */
   async lastEvent(): Promise<string> {
-    const [last] = await this.#redis.xrevrange(`${this.#base}events`, '+', '-', 'COUNT', 1);
+    const [last] = await this.#redis.xrevrange(`${this.#base}${queueKeys.events}`, '+', '-', 'COUNT', 1);
     return last?.[0] ?? '0-0';
   }
 
@@ -111,7 +125,7 @@ export class StrayJobs {
   }
 
   get #heardKey(): string {
-    return `${this.#base}jobferry.heard`;
+    return `${this.#base}${ownQueueKeys.heard}`;
   }
 
   /**
@@ -125,7 +139,7 @@ export class StrayJobs {
 
 /** Hashes of BullMQ and of ours stand among those of the jobs. */
 function isJobId(id: string): boolean {
-  return !reservedIds.has(id) && !id.startsWith('jobferry.');
+  return !reservedIds.has(id) && !isOwnQueueKey(id);
 }
 
 /** How a job stands, as `placeOf` of the scripts says it. */
@@ -140,6 +154,10 @@ export const place = {
   waitingForChildren: 4,
 } as const;
 
+const { wait, paused, delayed, prioritized, waitingChildren, completed, failed, marker, meta, priorityCounter } =
+  queueKeys;
+const { name, data, timestamp, delay, priority, processedOn, finishedOn } = jobFields;
+
 /**
  * The most usual answers come first. A job's data is not read, because it can be large; a hash that has none of these
  * fields is what a worker leaves behind that takes an id without a job.
@@ -148,16 +166,16 @@ export const placeOf = `
 local function placeOf(base, id)
   local key = base .. id
   if redis.call('EXISTS', key) == 0 then return ${place.absent} end
-  if redis.call('ZSCORE', base .. 'delayed', id) then return ${place.held} end
-  local job = redis.pcall('HMGET', key, 'name', 'timestamp', 'finishedOn')
+  if redis.call('ZSCORE', base .. '${delayed}', id) then return ${place.held} end
+  local job = redis.pcall('HMGET', key, ${luaList([name, timestamp, finishedOn])})
   if job.err then return ${place.absent} end
-  if not job[1] and not job[2] and redis.call('HEXISTS', key, 'data') == 0 then return ${place.absent} end
+  if not job[1] and not job[2] and redis.call('HEXISTS', key, '${data}') == 0 then return ${place.absent} end
   if job[3] then return ${place.finished} end
-  if redis.call('EXISTS', key .. ':lock') == 1 then return ${place.held} end
-  for _, set in ipairs({ 'prioritized', 'completed', 'failed' }) do
+  if redis.call('EXISTS', key .. '${jobSuffixes.lock}') == 1 then return ${place.held} end
+  for _, set in ipairs({ ${luaList([prioritized, completed, failed])} }) do
     if redis.call('ZSCORE', base .. set, id) then return ${place.held} end
   end
-  if redis.call('ZSCORE', base .. 'waiting-children', id) then return ${place.waitingForChildren} end
+  if redis.call('ZSCORE', base .. '${waitingChildren}', id) then return ${place.waitingForChildren} end
   return ${place.listedOrStray}
 end
 `;
@@ -168,33 +186,34 @@ end
  */
 const putInLine = `
 local function lineOf(base)
-  local isPaused = redis.call('HEXISTS', base .. 'meta', 'paused') == 1
+  local isPaused = redis.call('HEXISTS', base .. '${meta}', '${pausedSetting}') == 1
   local time = redis.call('TIME')
   return {
     now = time[1] * 1000 + math.floor(time[2] / 1000),
     isPaused = isPaused,
-    list = isPaused and redis.call('EXISTS', base .. 'paused') == 1 and 'paused' or 'wait'
+    list = isPaused and redis.call('EXISTS', base .. '${paused}') == 1 and '${paused}' or '${wait}'
   }
 end
 
 local function putInLine(base, id, line)
-  local job = redis.call('HMGET', base .. id, 'delay', 'priority', 'processedOn', 'timestamp')
+  local job = redis.call('HMGET', base .. id, ${luaList([delay, priority, processedOn, timestamp])})
   local delay, priority = tonumber(job[1]) or 0, tonumber(job[2]) or 0
   local due = math.min(tonumber(job[3]) or tonumber(job[4]) or line.now, line.now) + delay
-  if redis.call('SCARD', base .. id .. ':dependencies') > 0 then
-    redis.call('ZADD', base .. 'waiting-children', line.now, id)
+  if redis.call('SCARD', base .. id .. '${jobSuffixes.dependencies}') > 0 then
+    redis.call('ZADD', base .. '${waitingChildren}', line.now, id)
   elseif delay > 0 and due > line.now then
-    redis.call('ZADD', base .. 'delayed', due * 4096, id)
+    redis.call('ZADD', base .. '${delayed}', due * ${delayedScorePerMs}, id)
   elseif priority > 0 then
-    local count = redis.call('INCR', base .. 'pc')
-    redis.call('ZADD', base .. 'prioritized', priority * 4294967296 + count % 4294967296, id)
+    local count = redis.call('INCR', base .. '${priorityCounter}')
+    local score = priority * ${prioritizedScorePerPriority} + count % ${prioritizedScorePerPriority}
+    redis.call('ZADD', base .. '${prioritized}', score, id)
   else
     redis.call('LPUSH', base .. line.list, id)
   end
 end
 
 local function wakeOne(base, line)
-  if not line.isPaused then redis.call('ZADD', base .. 'marker', 0, '0') end
+  if not line.isPaused then ${wakeWorker(`base .. '${marker}'`)} end
 end
 `;
 
@@ -206,7 +225,7 @@ const scripts = {
 local base, found = KEYS[1], {}
 for _, id in ipairs(ARGV) do
   -- With a colon it may be a key beside a job; only jobs have the time they were added.
-  local isJob = not string.find(id, ':', 1, true) or redis.call('HEXISTS', base .. id, 'timestamp') == 1
+  local isJob = not string.find(id, ':', 1, true) or redis.call('HEXISTS', base .. id, '${timestamp}') == 1
   if isJob and placeOf(base, id) == ${place.listedOrStray} then found[#found + 1] = id end
 end
 return found`,
@@ -221,7 +240,7 @@ for _, id in ipairs(ARGV) do
     count = count + 1
   end
 end
-for _, list in ipairs({ 'wait', 'active', 'paused' }) do
+for _, list in ipairs({ ${luaList(lists)} }) do
   local from = 0
   while count > 0 do
     local ids = redis.call('LRANGE', base .. list, from, from + 999)
@@ -253,11 +272,11 @@ return restored`,
     lua: `${placeOf}${putInLine}
 local base, id = KEYS[1], ARGV[1]
 if placeOf(base, id) ~= ${place.waitingForChildren} or placeOf(ARGV[2], ARGV[3]) > ${place.finished} then return 0 end
-local children = base .. id .. ':dependencies'
+local children = base .. id .. '${jobSuffixes.dependencies}'
 -- It may be a parent of other jobs, and never have had this child.
 if redis.call('SCARD', children) > 0 and redis.call('SISMEMBER', children, ARGV[2] .. ARGV[3]) == 0 then return 0 end
 redis.call('DEL', children)
-redis.call('ZREM', base .. 'waiting-children', id)
+redis.call('ZREM', base .. '${waitingChildren}', id)
 local line = lineOf(base)
 putInLine(base, id, line)
 wakeOne(base, line)
@@ -267,17 +286,17 @@ return 1`,
     numberOfKeys: 1,
     lua: `
 local base = KEYS[1]
-if redis.call('EXISTS', base .. 'paused') == 0 or redis.call('HEXISTS', base .. 'meta', 'paused') == 1 then return 0 end
+if redis.call('EXISTS', base .. '${paused}') == 0 or redis.call('HEXISTS', base .. '${meta}', '${pausedSetting}') == 1 then return 0 end
 local jobs = {}
-local ids = redis.call('LRANGE', base .. 'paused', 0, 999)
+local ids = redis.call('LRANGE', base .. '${paused}', 0, 999)
 for _, id in ipairs(ids) do
   -- BullMQ 4 and older keep markers among the jobs.
-  if string.sub(id, 1, 2) ~= '0:' then jobs[#jobs + 1] = id end
+  if string.sub(id, 1, ${oldMarkerPrefix.length}) ~= '${oldMarkerPrefix}' then jobs[#jobs + 1] = id end
 end
-if #jobs > 0 then redis.call('RPUSH', base .. 'wait', unpack(jobs)) end
-redis.call('LTRIM', base .. 'paused', #ids, -1)
-redis.call('ZADD', base .. 'marker', 0, '0')
-return redis.call('LLEN', base .. 'paused')`,
+if #jobs > 0 then redis.call('RPUSH', base .. '${wait}', unpack(jobs)) end
+redis.call('LTRIM', base .. '${paused}', #ids, -1)
+${wakeWorker(`base .. '${marker}'`)}
+return redis.call('LLEN', base .. '${paused}')`,
   },
   /** 0: no pause since; 1: what would tell is gone from the stream; 2: a pause or a resume. */
   jobferrySawPause: {
@@ -289,8 +308,8 @@ if not first then return heard and heard ~= '0-0' and 1 or 0 end
 -- The version before kept it with a bracket, and marked what no walk had seen to.
 local isKnown = heard and string.sub(heard, 1, 1) ~= '('
 for _, entry in ipairs(redis.call('XRANGE', KEYS[1], isKnown and heard or '-', '+')) do
-  local isNew = entry[1] ~= heard
-  if isNew and entry[2][1] == 'event' and (entry[2][2] == 'paused' or entry[2][2] == 'resumed') then return 2 end
+  local isNew = entry[1] ~= heard and entry[2][1] == '${streamEvents.eventField}'
+  if isNew and (entry[2][2] == '${streamEvents.paused}' or entry[2][2] == '${streamEvents.resumed}') then return 2 end
 end
 if not isKnown then return 1 end
 -- Entries are trimmed from the oldest on: while one is left that was heard, none is gone that was not.

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import type { RedisConnection } from './connection.ts';
+import { sharedKey } from './keys.ts';
 import { StrayJobs, type Doubt } from './stray-jobs.ts';
 
 /** The part of its rest that must be over before the next walk: 2 % of the time are for walks, 5 % or 20 %. */
@@ -47,8 +48,8 @@ export class StrayWalk {
     this.#redis = redis as RedisConnection & WalkCommands;
     this.#prefix = prefix;
     this.#limits = limits;
-    this.#turnKey = `${prefix}:jobferry:walk`;
-    this.#queuesKey = `${prefix}:jobferry:queues`;
+    this.#turnKey = sharedKey(prefix, 'walk');
+    this.#queuesKey = sharedKey(prefix, 'queues');
   }
 
   /** Has a queue looked after for a day, by whichever worker walks. */

@@ -3,9 +3,10 @@ import { eventIdOf } from '../core/completion-event.ts';
 import { describeState } from '../core/describe.ts';
 import { nameRun, readRun } from '../core/run-id.ts';
 import { overallProgress, type Resolution, type SubmissionState } from '../core/submission.ts';
+import { dueAtOf, jobFields, queueKeys } from './bullmq-internals/layout.ts';
 import type { RedisConnection } from './connection.ts';
 import { readEnqueuedAt } from './enqueued-at.ts';
-import { cancelOf, dueAtOf, parseJson, recordOf, requestTextOf, type JobHash } from './job-hash.ts';
+import { cancelOf, parseJson, recordOf, requestTextOf, type JobHash } from './job-hash.ts';
 import { placesOf, submissionIdOf } from './job-ids.ts';
 import { stageQueue, type Stage } from './names.ts';
 import { openQueueForReading } from './open-queue.ts';
@@ -78,7 +79,7 @@ export class SubmissionReader {
     const queue = this.#queue(vendor, found.stage);
     const [{ logs }, score] = await Promise.all([
       queue.getJobLogs(found.jobId),
-      this.#connection.zscore(queue.toKey('delayed'), found.jobId),
+      this.#connection.zscore(queue.toKey(queueKeys.delayed), found.jobId),
     ]);
     return toStatus(vendor, submissionId, found, dueAtOf(score), logs);
   }
@@ -156,7 +157,7 @@ export class SubmissionReader {
     // Under its id: of callers that ask at the same time, one starts it.
     const { hash } = asked;
     const data = parseJson(requestTextOf(hash));
-    await writer(stageQueue(vendor, 'submit')).add(hash['name'] ?? '', data, { jobId: anew });
+    await writer(stageQueue(vendor, 'submit')).add(hash[jobFields.name] ?? '', data, { jobId: anew });
     return { kind: 'started', submissionId: anew };
   }
 
@@ -180,7 +181,7 @@ export class SubmissionReader {
       const record = recordOf(hash);
       // A poll job without its record: the submit job still has it.
       if (record === undefined && stage === 'poll') continue;
-      const opts = parseJson(hash['opts']) as { jobId?: unknown } | undefined;
+      const opts = parseJson(hash[jobFields.opts]) as { jobId?: unknown } | undefined;
       if ((record?.id ?? submissionIdOf(vendor, jobId, opts ?? {})) !== submissionId) continue;
       return { stage, jobId, hash, record };
     }
@@ -229,7 +230,7 @@ function toStatus(
   return {
     submissionId,
     vendor,
-    operation: hash['name'] ?? '',
+    operation: hash[jobFields.name] ?? '',
     eventId: state === undefined ? null : eventIdOf(vendor, state),
     state:
       state === undefined
@@ -245,7 +246,7 @@ function toStatus(
       status: one.vendorStatus ?? one.status,
       outcome: one.outcome ?? null,
     })),
-    enqueuedAt: new Date(state?.enqueuedAt ?? readEnqueuedAt(hash['timestamp'], Date.now())).toISOString(),
+    enqueuedAt: new Date(state?.enqueuedAt ?? readEnqueuedAt(hash[jobFields.timestamp], Date.now())).toISOString(),
     submittedAt: iso(state?.submittedAt),
     acceptedAt: iso(state?.acceptedAt ?? undefined),
     settledAt: iso(state?.settled?.at),

@@ -28,7 +28,7 @@ export const pollOverrides = z
       .min(1)
       .max(maxTimerMs)
       .describe(
-        'How long the vendor’s work may take, ms, from when it accepted the submission; then it ends as `expired`. Waiting to be sent does not count.',
+        'Limit for the vendor’s work, ms, counted from its acceptance of the submission. After that the submission ends as `expired`. Time spent waiting to be sent does not count.',
       ),
     submitWithinMs: z
       .number()
@@ -36,7 +36,7 @@ export const pollOverrides = z
       .min(1)
       .max(maxTimerMs)
       .describe(
-        'How long the submission may wait before the vendor has accepted it, ms, from when it was enqueued; then it ends as `expired`, unsent. Too low expires what an outage or a long queue holds up.',
+        'Limit until the vendor has accepted the submission, ms, counted from enqueueing. After that the submission ends as `expired`, unsent. Too low expires submissions that an outage or a long queue delays.',
       ),
   })
   .partial()
@@ -60,19 +60,19 @@ function contradictions(poll: { [Key in keyof PollOptions]?: PollOptions[Key] | 
 export const submitJobData = z.strictObject({
   input: z
     .record(z.string(), jsonValue)
-    .describe('What the operation takes; `jobferry vendors <vendor>.<operation> --json` prints its schema.'),
+    .describe('The operation’s input; `jobferry vendors <vendor>.<operation> --json` prints its schema.'),
   account: z
     .string()
     .regex(/^[A-Za-z0-9._-]{1,64}$/, 'must match ^[A-Za-z0-9._-]{1,64}$')
     .default('default')
-    .describe('Which configured credentials to use.'),
-  poll: pollOverrides.optional().describe('How to poll; any subset.'),
+    .describe('The configured account to use.'),
+  poll: pollOverrides.optional().describe('Poll options of this submission; any subset.'),
   replyTo: z
     .string()
     .regex(resultQueuePattern, `must match ${resultQueuePattern.source}`)
     .default(defaultResultQueue)
     .describe(
-      'The queue that gets the completion event: one that `replyTo.allow` of the configuration names, never one of the product’s own.',
+      'The queue that receives the completion event. It must match `replyTo.allow` of the configuration and cannot be one of the product’s queues.',
     ),
   metadata: z
     .record(z.string(), jsonValue)
@@ -80,7 +80,7 @@ export const submitJobData = z.strictObject({
       message: `is larger than ${maxMetadataBytes} bytes of JSON`,
     })
     .optional()
-    .describe('Echoed in the event; at most 16 KiB as JSON.'),
+    .describe('Copied into the event; at most 16 KiB as JSON.'),
 });
 
 export interface SubmitJob {

@@ -1,5 +1,6 @@
 import type * as z from 'zod';
 import type { VendorJobStatus } from '../core/submission.ts';
+import { whyOperationNameIsRefused, whyVendorNameIsRefused } from '../core/vendor-names.ts';
 import type { HttpOptions, Lookup, Operation, VendorAdapter } from '../ports/vendor-adapter.ts';
 import { checkDeclaration, checkStatusWords } from './check-declaration.ts';
 import { httpDefaults, namesOf } from './vendor-defaults.ts';
@@ -56,12 +57,12 @@ export function defineVendor<AccountSchema extends z.ZodType, Inputs extends Rec
   const fail = (message: string): never => {
     throw new Error(`vendor ${JSON.stringify(vendor.name)}: ${message}`);
   };
-  if (!/^[a-z][a-z0-9-]{0,40}$/.test(vendor.name)) fail('the name must match ^[a-z][a-z0-9-]*$');
-  if (vendor.name === 'results' || vendor.name === 'jobferry') fail('this name is taken');
+  const refusal = whyVendorNameIsRefused(vendor.name);
+  if (refusal !== undefined) fail(refusal);
   const operations = vendor.operations as Readonly<Record<string, Operation>>;
   for (const name of Object.keys(operations)) {
-    if (!/^[A-Za-z][A-Za-z0-9.]{0,60}$/.test(name))
-      fail(`operation ${JSON.stringify(name)}: the name must match ^[A-Za-z][A-Za-z0-9.]*$`);
+    const why = whyOperationNameIsRefused(name);
+    if (why !== undefined) fail(`operation ${JSON.stringify(name)}: ${why}`);
   }
   try {
     checkDeclaration({ lookups: vendor.lookups, operations });

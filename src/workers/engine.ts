@@ -2,12 +2,13 @@ import type { Clock } from '../ports/clock.ts';
 import type { Logger } from '../ports/logger.ts';
 import type { Operation, ScopedHttp, Transfers, VendorAdapter } from '../ports/vendor-adapter.ts';
 import type { PollOptions } from '../core/poll-schedule.ts';
+import type { ReconcileOptions } from '../core/verdicts.ts';
 import type { CompletionEvent } from '../core/completion-event.ts';
 import type { AccountBoard } from '../queues/account-board.ts';
 import type { JobAddress, RecordStore } from '../queues/record-store.ts';
 import type { ReplyRules } from '../queues/reply-queues.ts';
-import type { AccountGate } from './account-gate.ts';
-import type { LookupGate } from './lookup-gate.ts';
+import type { AccountGate } from './accounts/account-gate.ts';
+import type { LookupGate } from './accounts/lookup-gate.ts';
 
 /**
  * A lock this long, and a check this often, bring the jobs of a killed worker back within 10 s: the lock must run out,
@@ -31,20 +32,6 @@ export interface AccountRuntime {
 export interface VendorRuntime {
   adapter: VendorAdapter;
   accounts: ReadonlyMap<string, AccountRuntime>;
-}
-
-/** How a lost submit is looked for before it counts as surely absent. */
-export interface ReconcileOptions {
-  /** Waits before the first and the following look-ups, ms; the last one repeats. */
-  gapsMs: readonly number[];
-  /** Look-ups that must have answered "not there". */
-  minAbsentLooks: number;
-  /** How long after the vendor could last have taken it in absence counts as proof, ms. */
-  absenceMs: number;
-  /** How long a request of a worker that died may still be under way, ms. */
-  inFlightMs: number;
-  /** Submits of one request, of unknown fate and then absent, before it is given up as `unconfirmed`. */
-  maxAttempts: number;
 }
 
 export const defaultReconcile: ReconcileOptions = {

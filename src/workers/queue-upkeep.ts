@@ -3,15 +3,17 @@ import type { Queue } from 'bullmq';
 import { InvalidSubmissionError } from '../core/errors.ts';
 import { clip } from '../core/json.ts';
 import { redactText } from '../core/redact.ts';
-import { receive, type SubmissionState } from '../core/submission.ts';
+import { settled } from '../core/state-machine.ts';
+import { receive } from '../core/submission.ts';
 import type { Logger } from '../ports/logger.ts';
 import { ClockSteps } from '../queues/clock-steps.ts';
 import type { RedisConnection } from '../queues/connection.ts';
 import { readEnqueuedAt } from '../queues/enqueued-at.ts';
+import { knownField } from '../queues/keys.ts';
 import { stageQueue, type Stage } from '../queues/names.ts';
 import { openQueueForReading } from '../queues/open-queue.ts';
 import { OpenSubmissions } from '../queues/open-submissions.ts';
-import { knownField, QueueGuard, type MisplacedJob } from '../queues/queue-guard.ts';
+import { QueueGuard, type MisplacedJob } from '../queues/queue-guard.ts';
 import { StrayJobs, type Doubt } from '../queues/stray-jobs.ts';
 import { salvage } from '../queues/submit-job.ts';
 import type { Engine } from './engine.ts';
@@ -200,12 +202,9 @@ export class QueueUpkeep {
     const enqueuedAt = readEnqueuedAt(misplaced.timestamp, now);
     // A worker and the upkeep can both meet it, and must name it alike.
     const use = createHash('sha256').update(`${misplaced.timestamp} ${misplaced.data}`).digest('hex').slice(0, 12);
-    const state: SubmissionState = {
-      ...receive(misplaced.jobId, use, enqueuedAt, enqueuedAt),
-      phase: 'settled',
-      // From the job, so that a second delivery says the same.
-      settled: { outcome: 'rejected', error, at: enqueuedAt },
-    };
+    const received = receive(misplaced.jobId, use, enqueuedAt, enqueuedAt);
+    // From the job, so that a second delivery says the same.
+    const state = settled(received, { outcome: 'rejected', error, at: enqueuedAt });
     this.#logger.warn({ jobId: misplaced.jobId }, 'a job id that damages the queue was refused');
     const reply = salvage(data, this.#engine.replyRules);
     return (await deliverEvent(this.#engine, this.#vendor, misplaced.name, state, reply)).data.outcome;

@@ -1,12 +1,13 @@
 import { describeSpan } from '../core/deadline.ts';
 import type { ErrorInfo, VendorJob } from '../core/submission.ts';
-import { safetyOf } from './submit-step.ts';
+import { progressOfSubmit } from '../core/verdicts.ts';
+import { safetyOf } from './steps/reconcile.ts';
 import type { Move, Turn } from './turn.ts';
 
 /** Ends a submission that its operation cannot carry any further, by what is known of it. */
 export async function settleFault(turn: Turn, error: ErrorInfo): Promise<Move> {
   turn.logger.error({ errorCode: error.code, error: error.message }, 'the submission cannot be carried on');
-  switch (whereabouts(turn)) {
+  switch (progressOfSubmit(turn.state, () => isSafe(turn))) {
     case 'unsent':
       return turn.settle('rejected', error);
     case 'in-doubt':
@@ -21,7 +22,7 @@ export async function expireFault(turn: Turn, fault: ErrorInfo): Promise<Move> {
   const { state } = turn;
   const span = describeSpan(state);
   const details = { lastError: { code: fault.code, message: fault.message } };
-  switch (whereabouts(turn)) {
+  switch (progressOfSubmit(turn.state, () => isSafe(turn))) {
     case 'unsent':
       return turn.settle('expired', { code: 'not_submitted_in_time', message: `not accepted within ${span}`, details });
     case 'in-doubt': {
@@ -53,14 +54,7 @@ function bareJob({ id, kind, status, outcome }: VendorJob): VendorJob {
   return { id: String(id), kind: String(kind), status, ...(outcome === undefined ? {} : { outcome }) };
 }
 
-function whereabouts(turn: Turn): 'unsent' | 'in-doubt' | 'accepted' {
-  const { phase, doubts, submittedAt } = turn.state;
-  if (phase === 'intended' || phase === 'reconciling' || (phase === 'received' && doubts !== undefined && isSafe(turn)))
-    return 'in-doubt';
-  return phase === 'received' && submittedAt === undefined ? 'unsent' : 'accepted';
-}
-
-/** Of other submits it was found out that they created nothing, before they are sent again. */
+/** What cannot be asked counts as safe: then the submission ends as one whose outcome is unknown. */
 function isSafe(turn: Turn): boolean {
   try {
     return safetyOf(turn) === 'safe';

@@ -6,7 +6,10 @@ import { clamp, maxTimerMs, nextPollAt } from '../core/poll-schedule.ts';
 import { progressOf, writeRecord } from '../core/record.ts';
 import { redactText } from '../core/redact.ts';
 import type { SubmissionState } from '../core/submission.ts';
-import { hashFields, isHeld, requestTextOf } from '../queues/job-hash.ts';
+import { jobFields } from '../queues/bullmq-internals/layout.ts';
+import { delayHeldJob } from '../queues/bullmq-internals/scripts.ts';
+import { isHeld, requestTextOf } from '../queues/job-hash.ts';
+import { hashFields } from '../queues/keys.ts';
 import type { JobAddress } from '../queues/record-store.ts';
 import type { SalvagedJob } from '../queues/submit-job.ts';
 import type { Engine } from './engine.ts';
@@ -48,18 +51,15 @@ export async function delayAgain(
 ): Promise<never> {
   const now = engine.clock.now();
   const delay = clamp(at - now, 0, maxTimerMs);
-  const fieldsToUpdate =
+  const fields =
     state === undefined
       ? undefined
       : {
           [hashFields.record]: writeRecord(state),
-          progress: progressOf(state),
+          [jobFields.progress]: progressOf(state),
           ...firstRequest(worker, job),
         };
-  await worker.getBackend().moveToDelayed(address.jobId, now, Math.round(delay), token, {
-    skipAttempt: true,
-    ...(fieldsToUpdate === undefined ? {} : { fieldsToUpdate }),
-  });
+  await delayHeldJob(worker.getBackend(), address.jobId, token, { now, delayMs: Math.round(delay), fields });
   // A poll job is on the list since its hand-over.
   const open =
     turn?.stage === 'submit' ? { ...turn.openNote(), poll: turn.pollAddress, starts: job.attemptsStarted } : undefined;

@@ -6,23 +6,17 @@ import { clip, type Fault } from '../core/json.ts';
 import { moveBack } from '../core/move-back.ts';
 import { backoffMs, clamp, maxTimerMs } from '../core/poll-schedule.ts';
 import { redactText } from '../core/redact.ts';
+import { settled } from '../core/state-machine.ts';
 import { nameUse, receive, type ErrorInfo, type Outcome, type SubmissionState } from '../core/submission.ts';
 import type { Logger } from '../ports/logger.ts';
+import { backendOnClock } from '../queues/bullmq-internals/clock.ts';
+import { jobFields, reservedIds } from '../queues/bullmq-internals/layout.ts';
+import { isLockLost } from '../queues/bullmq-internals/locks.ts';
 import type { RedisConnection } from '../queues/connection.ts';
-import { backendOnClock } from '../queues/bullmq-internals.ts';
 import { EnqueueTimes } from '../queues/enqueue-times.ts';
-import {
-  cancelOf,
-  decisionOf,
-  hashFields,
-  isHeld,
-  oversizedField,
-  parseJson,
-  recordOf,
-  requestTextOf,
-  type JobHash,
-} from '../queues/job-hash.ts';
-import { isNumberedId, placesOf, pollJobId, reservedIds, submissionIdOf } from '../queues/job-ids.ts';
+import { cancelOf, decisionOf, isHeld, parseJson, recordOf, requestTextOf, type JobHash } from '../queues/job-hash.ts';
+import { isNumberedId, placesOf, pollJobId, submissionIdOf } from '../queues/job-ids.ts';
+import { hashFields, oversizedField } from '../queues/keys.ts';
 import { stageQueue, type Stage } from '../queues/names.ts';
 import { isUsualSubmitJob } from '../queues/open-submissions.ts';
 import { openQueue } from '../queues/open-queue.ts';
@@ -204,8 +198,8 @@ export class StageWorker {
         return await this.#upkeep.refuse({
           jobId,
           name,
-          data: hash['data'] ?? 'null',
-          timestamp: Number(hash['timestamp']),
+          data: hash[jobFields.data] ?? 'null',
+          timestamp: Number(hash[jobFields.timestamp]),
         });
       }
       const interruption = new AbortController();
@@ -239,7 +233,7 @@ export class StageWorker {
     const fresh = stored === undefined ? this.#readFresh(job, hash) : undefined;
     let state = stored;
     if (state === undefined) {
-      const enqueuedAt = await this.#enqueueTimes.enqueuedAt(jobId, hash['timestamp'], now);
+      const enqueuedAt = await this.#enqueueTimes.enqueuedAt(jobId, hash[jobFields.timestamp], now);
       const end = fresh?.ok === true ? acceptBy(enqueuedAt, holdBackMs(job), fresh.request.poll) : enqueuedAt;
       const id = submissionIdOf(this.vendorName, jobId, job.opts);
       state = receive(id, this.#nameUse(), enqueuedAt, end);
@@ -300,14 +294,14 @@ export class StageWorker {
   /** Reads a request for the first time, however it was written. */
   #readFresh(job: Job, hash: JobHash): ReadRequest {
     const { replyRules } = this.#engine;
-    const text = hash['data'];
+    const text = hash[jobFields.data];
     const data = text === undefined ? {} : parseJson(text);
     const refuse = (path: string, message: string): ReadRequest => ({
       ok: false,
       faults: [{ path, message }],
       reply: salvage(data, replyRules),
     });
-    if (text === undefined && hash['name'] === undefined)
+    if (text === undefined && hash[jobFields.name] === undefined)
       return refuse('', 'there is no job under this id: it stood in the queue without one, or its job was deleted');
     const bytes = hash[oversizedField];
     if (bytes !== undefined) return refuse('', `is ${bytes} bytes of JSON, at most ${maxJobDataBytes} are accepted`);
@@ -410,9 +404,9 @@ export class StageWorker {
       removeWhenDone(job);
       return 'handed over';
     }
-    if (record?.settled !== undefined && poll['finishedOn'] !== undefined)
+    if (record?.settled !== undefined && poll[jobFields.finishedOn] !== undefined)
       return this.#endHeld(job, this.#eventOf(job.name, record, this.#replyOf(poll)).data);
-    if (poll['parentKey'] === undefined) await linkPollJob(job, pollAddress.jobId, this.#pollQueue);
+    if (poll[jobFields.parentKey] === undefined) await linkPollJob(job, pollAddress.jobId, this.#pollQueue);
     await waitForPollJob(job, token);
     // It could not be linked, or has just ended: it is looked at instead.
     return this.#delay(job, token, { at: this.#engine.clock.now() + 1_000, state: undefined });
@@ -457,7 +451,7 @@ export class StageWorker {
     faults: readonly Fault[],
     reply: SalvagedJob,
   ): Promise<unknown> {
-    if (taken.hash['data'] === undefined) removeWhenDone(taken.job);
+    if (taken.hash[jobFields.data] === undefined) removeWhenDone(taken.job);
     return this.#settleWithoutTurn(taken, state, reply, 'rejected', new InvalidSubmissionError(faults).toInfo());
   }
 
@@ -488,7 +482,7 @@ export class StageWorker {
     const { job, token, logger } = taken;
     if (state.settled === undefined) {
       const at = this.#engine.clock.now();
-      state = { ...state, phase: 'settled', settled: { outcome, error, at } };
+      state = settled(state, { outcome, error, at });
       const line = `${outcome}: ${redactText(clip(error.message, 2_000))}`;
       const address = this.#addressOf(job);
       const open = { vendor: this.vendorName, submissionId: state.id, use: state.use, note: null };
@@ -661,11 +655,4 @@ function holdBackMs(job: Job): number {
 
 function isOverdue({ state, engine }: Turn): boolean {
   return state.settled === undefined && engine.clock.now() >= state.deadlineAt;
-}
-
-function isLockLost(error: unknown): boolean {
-  return (
-    error instanceof Error &&
-    /Missing lock|Lock mismatch|not in the active state|Missing key for job|is not locked/i.test(error.message)
-  );
 }

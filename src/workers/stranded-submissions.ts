@@ -1,3 +1,4 @@
+import { settled } from '../core/state-machine.ts';
 import { receive, type ErrorInfo, type Outcome, type SubmissionState } from '../core/submission.ts';
 import type { Logger } from '../ports/logger.ts';
 import {
@@ -92,7 +93,7 @@ export class StrandedSubmissions {
       await this.#takeUp(completed);
       return this.#open.mark(this.#vendor, submission, undefined);
     }
-    const state = settle(submissionId, note, note.gone);
+    const state = settleByNote(submissionId, note, note.gone);
     this.#logger.warn(
       { submissionId, operation: note.op, outcome: state.settled?.outcome, vendorJobIds: note.jobs?.slice(0, 20) },
       'the job of a submission was removed from its queue',
@@ -103,17 +104,16 @@ export class StrandedSubmissions {
 }
 
 /** What the note still tells: whether the vendor was called, and what it took. */
-function settle(submissionId: string, note: OpenSubmission, at: number): SubmissionState {
+function settleByNote(submissionId: string, note: OpenSubmission, at: number): SubmissionState {
   const ids = note.jobs ?? [];
   const isUnclear = note.sent !== undefined && ids.length === 0;
   const [outcome, error] = isUnclear ? tellUnclear() : tellCanceled(ids.length > 0);
-  return {
+  const known: SubmissionState = {
     ...receive(submissionId, note.use, note.at, at),
-    phase: 'settled',
     ...(note.sent === undefined || ids.length === 0 ? {} : { submittedAt: note.sent }),
     jobs: ids.map((id) => ({ id, kind: '', status: 'running' })),
-    settled: { outcome, error, at },
   };
+  return settled(known, { outcome, error, at });
 }
 
 function tellUnclear(): [Outcome, ErrorInfo] {

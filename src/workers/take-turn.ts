@@ -1,11 +1,16 @@
-import { describeSpan, isAccepted } from '../core/deadline.ts';
+import { describeSpan } from '../core/deadline.ts';
+import * as story from '../core/story.ts';
 import type { ErrorInfo } from '../core/submission.ts';
-import { enter } from '../core/state-machine.ts';
-import { cancelStep } from './cancel-step.ts';
-import { confirmStep, pollStep } from './poll-step.ts';
+import { endingOf, unsentError } from '../core/verdicts.ts';
 import { settleFault } from './settle-fault.ts';
-import { giveUp, prepareStep, safetyOf, settleUnconfirmed, submitStep } from './submit-step.ts';
-import type { Move, Turn } from './turn.ts';
+import { giveUp, settleUnconfirmed } from './steps/accept.ts';
+import { cancelStep } from './steps/cancel.ts';
+import { confirmStep } from './steps/confirm.ts';
+import { pollStep } from './steps/poll.ts';
+import { lookInsteadOfPreparing, prepareStep } from './steps/prepare.ts';
+import { reconcileStep, safetyOf } from './steps/reconcile.ts';
+import { submitStep } from './steps/submit.ts';
+import type { Move, Step, Turn } from './turn.ts';
 
 /** A turn that comes this often to where it was before is going in circles. */
 const maxRounds = 50;
@@ -13,17 +18,14 @@ const maxRounds = 50;
 const maxParts = 10_000;
 
 /**
- * Carries a submission as far as it goes now, along the state machine of core/submission.ts.
+ * Carries a submission as far as it goes now, along the state machine of core/state-machine.ts.
  * @throws TurnLostError when another worker took over meanwhile
  */
 export async function takeTurn(turn: Turn): Promise<Move> {
   const places = new Set<string>();
   for (let rounds = 0; ;) {
-    if (turn.state.settled !== undefined) return { kind: 'settled' };
-    const end = await endEarly(turn);
-    if (end !== undefined) return end;
-    const move = await step(turn);
-    if (move !== undefined) return move;
+    const step = await takeStep(turn);
+    if (step.kind !== 'advanced') return step;
     const place = placeOf(turn);
     if (places.has(place)) rounds += 1;
     else rounds = 0;
@@ -34,6 +36,50 @@ export async function takeTurn(turn: Turn): Promise<Move> {
   }
 }
 
+async function takeStep(turn: Turn): Promise<Step> {
+  const { state } = turn;
+  if (state.settled !== undefined) return { kind: 'settled' };
+  switch (endingOf(state, turn.now())) {
+    case 'canceled':
+      return cancelStep(turn);
+    case 'unsent':
+      return endUnsent(turn);
+    case 'unprepared':
+      return lookInsteadOfPreparing(turn);
+    case 'none':
+  }
+  switch (state.phase) {
+    case 'received':
+      return submitStep(turn);
+    case 'intended':
+    case 'reconciling':
+      return reconcileStep(turn);
+    case 'accepted':
+      return prepareStep(turn);
+    case 'polling':
+    case 'confirming':
+      // Saved by this worker, or by one that died before it could hand over.
+      if (turn.stage === 'submit') return { kind: 'hand-over', at: 0, line: story.takenUpAgain(turn.elapsed()) };
+      return state.phase === 'polling' ? pollStep(turn) : confirmStep(turn);
+    case 'settled':
+      return { kind: 'settled' };
+    default:
+      return state.phase satisfies never;
+  }
+}
+
+/** The next request of the submission was not made, or surely not taken, and its time is over. */
+async function endUnsent(turn: Turn): Promise<Step> {
+  const { state } = turn;
+  const span = describeSpan(state);
+  // Sent, and the outcome is unknown: it was to be repeated.
+  if (state.doubts !== undefined && safetyOf(turn) === 'safe')
+    return settleUnconfirmed(turn, `the vendor did not answer within ${span}`);
+  const error = unsentError(state, span);
+  // Requests of this stage that were accepted go on without this one, and are looked up before the submission ends.
+  return (state.part ?? 0) > 0 ? giveUp(turn, 'expired', error) : turn.settle('expired', error);
+}
+
 /** What moves when a submission gets on. */
 function placeOf({ state: { phase, part, stage, stages, jobs } }: Turn): string {
   return JSON.stringify([phase, part, stage, stages, jobs.length]);
@@ -41,81 +87,4 @@ function placeOf({ state: { phase, part, stage, stages, jobs } }: Turn): string 
 
 function internalError(message: string): ErrorInfo {
   return { code: 'internal_error', message };
-}
-
-async function step(turn: Turn): Promise<Move | undefined> {
-  const { phase } = turn.state;
-  switch (phase) {
-    case 'received':
-    case 'intended':
-    case 'reconciling':
-      return submitStep(turn);
-    case 'accepted':
-      return prepareStep(turn);
-    case 'polling':
-    case 'confirming':
-      // Saved by this worker, or by one that died before it could hand over.
-      if (turn.stage === 'submit') return { kind: 'hand-over', at: 0, line: `taken up again at ${turn.elapsed()}` };
-      return phase === 'polling' ? pollStep(turn) : confirmStep(turn);
-    case 'settled':
-      return { kind: 'settled' };
-    default: {
-      const never: never = phase;
-      return never;
-    }
-  }
-}
-
-/** What ends a submission whatever it is at: a caller's cancel, and the end of the span that it is in. */
-async function endEarly(turn: Turn): Promise<Move | undefined> {
-  const { state } = turn;
-  if (state.cancelRequestedAt !== undefined) return cancelStep(turn);
-  if (turn.now() < state.deadlineAt) return undefined;
-  switch (state.phase) {
-    case 'received':
-      return endUnsent(turn);
-    case 'accepted':
-      return lookInsteadOfPreparing(turn);
-    // These have one last try at the deadline.
-    case 'intended':
-    case 'reconciling':
-    case 'polling':
-    case 'confirming':
-    case 'settled':
-      return undefined;
-    default: {
-      const never: never = state.phase;
-      return never;
-    }
-  }
-}
-
-/** The next request of the submission was not made, or surely not taken, and its time is over. */
-async function endUnsent(turn: Turn): Promise<Move | undefined> {
-  const { state } = turn;
-  const span = describeSpan(state);
-  // Sent, and the outcome is unknown: it was to be repeated.
-  if (state.doubts !== undefined && safetyOf(turn) === 'safe')
-    return settleUnconfirmed(turn, `the vendor did not answer within ${span}`);
-  const cause = state.lastError === undefined ? {} : { details: { lastError: { ...state.lastError } } };
-  const error = isAccepted(state)
-    ? { code: 'deadline_exceeded', message: `not over ${span}: what was to follow is not sent any more` }
-    : { code: 'not_submitted_in_time', message: `not accepted within ${span}` };
-  // Requests of this stage that were accepted go on without this one, and are looked up before the submission ends.
-  if ((state.part ?? 0) > 0) return giveUp(turn, 'expired', { ...error, ...cause });
-  return turn.settle('expired', { ...error, ...cause });
-}
-
-/** What could not be prepared may have been all the same: the vendor is asked, as for every other submission. */
-async function lookInsteadOfPreparing(turn: Turn): Promise<Move | undefined> {
-  const { state } = turn;
-  const { jobs } = state;
-  enter(state, 'polling');
-  if (turn.stage === 'poll') return undefined;
-  const line = `not prepared at ${turn.elapsed()}`;
-  // A caller may have its submit job kept, and what stays behind in it must not be the upload link.
-  state.jobs = jobs.map(({ extra: _link, ...job }) => job);
-  await turn.save();
-  state.jobs = jobs;
-  return { kind: 'hand-over', at: 0, line };
 }

@@ -7,14 +7,14 @@ import {
   type RedisQueueBackend,
   type WorkerOptions,
 } from 'bullmq';
-import { SteadyLockManager } from '../queues/bullmq-internals.ts';
+import { jobFields } from '../queues/bullmq-internals/layout.ts';
+import { SteadyLockManager } from '../queues/bullmq-internals/locks.ts';
+import { readFetch, writeFetch } from '../queues/bullmq-internals/scripts.ts';
 import type { RedisConnection } from '../queues/connection.ts';
 import { shrinkData, type JobHash } from '../queues/job-hash.ts';
 
 /** How long a worker waits after Redis gave it no job but an error. */
 const refusedPauseMs = 1_000;
-/** The commands of BullMQ that hand a job to a worker: first in their reply stand the fields of its hash. */
-const fetchingCommands: ReadonlySet<string> = new Set(['moveToActive', 'moveToFinished']);
 
 /**
  * A BullMQ worker that keeps what BullMQ reads past: the fields of a job's hash as they are stored. It also accepts jobs
@@ -44,25 +44,23 @@ export class TolerantWorker extends Worker {
     const execute = backend.execCommand.bind(backend);
     backend.execCommand = async (client, command, args) => {
       const reply: unknown = await execute(client, command, args);
-      if (!fetchingCommands.has(command) || !Array.isArray(reply) || !Array.isArray(reply[0])) return reply;
-      const [fields, jobId, ...rest] = reply as [string[], string, ...unknown[]];
-      const hash: Record<string, string> = {};
-      for (let at = 0; at + 1 < fields.length; at += 2) hash[fields[at] ?? ''] = fields[at + 1] ?? '';
-      this.#fetched.set(jobId, shrinkData(hash));
-      return [await this.#mend(jobId, hash), jobId, ...rest];
+      const fetched = readFetch(command, reply);
+      if (fetched === undefined) return reply;
+      this.#fetched.set(fetched.jobId, shrinkData(fetched.hash));
+      return writeFetch(fetched, await this.#mend(fetched.jobId, fetched.hash));
     };
   }
 
   /** What BullMQ may read without stumbling. Stored options that are not JSON would break its scripts as well. */
-  async #mend(jobId: string, hash: JobHash): Promise<string[]> {
+  async #mend(jobId: string, hash: JobHash): Promise<JobHash> {
     // The engine reads data and progress from the hash; BullMQ would parse them again, however large they are.
-    const mended: Record<string, string | undefined> = { ...hash, data: '{}', progress: '0' };
-    if (hash['opts'] !== undefined && !isJsonObject(hash['opts'])) {
-      mended['opts'] = '{}';
+    const mended: Record<string, string | undefined> = { ...hash, [jobFields.data]: '{}', [jobFields.progress]: '0' };
+    if (hash[jobFields.opts] !== undefined && !isJsonObject(hash[jobFields.opts])) {
+      mended[jobFields.opts] = '{}';
       await (this.opts.connection as RedisConnection).eval(mendOptions, 1, this.toKey(jobId));
     }
-    if (!isJsonObject(hash['parent'])) delete mended['parent'];
-    return Object.entries(mended).flatMap(([field, value]) => (value === undefined ? [] : [field, value]));
+    if (!isJsonObject(hash[jobFields.parent])) delete mended[jobFields.parent];
+    return mended;
   }
 
   protected override createLockManager(): void {
@@ -95,7 +93,7 @@ export class TolerantWorker extends Worker {
 }
 
 /** Of a job that is gone by now nothing must be left behind: a hash without a name would keep its id from being used. */
-const mendOptions = "if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('HSET', KEYS[1], 'opts', '{}') end";
+const mendOptions = `if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('HSET', KEYS[1], '${jobFields.opts}', '{}') end`;
 
 function isJsonObject(text: string | undefined): boolean {
   try {

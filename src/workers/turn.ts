@@ -1,8 +1,13 @@
 import { nextBound } from '../core/deadline.ts';
 import { describeDuration } from '../core/describe.ts';
+import { VendorUnavailableError } from '../core/errors.ts';
+import { backoffMs, floorHint } from '../core/poll-schedule.ts';
+import { toSafeErrorInfo } from '../core/safe-error.ts';
+import * as story from '../core/story.ts';
+import { summariseErrors } from '../core/verdicts.ts';
+import { settled } from '../core/state-machine.ts';
 import {
   combineOutcomes,
-  isOver,
   type ErrorInfo,
   type Outcome,
   type SubmissionState,
@@ -28,6 +33,14 @@ export type Move =
   | { kind: 'settled' }
   /** The submission is in other hands already. */
   | { kind: 'duplicate' };
+
+/** What one step of a turn ends in. */
+export type Step =
+  | Move
+  /** The record got on: the turn takes its next step. */
+  | { kind: 'advanced' };
+
+export const advanced: Step = { kind: 'advanced' };
 
 /** Another worker holds the job by now: whatever this turn knows is stale and must not be written. */
 export class TurnLostError extends Error {
@@ -149,23 +162,9 @@ export class Turn {
    * handed over by a worker that lost this job: then the submission goes on there, and ends there.
    */
   async settle(outcome: Outcome, error: ErrorInfo | null): Promise<Move> {
-    const {
-      intent: _i,
-      snapshot: _s,
-      reconciliation: _r,
-      doubts: _d,
-      awaitsDecision: _a,
-      resolution: _n,
-      carry: _c,
-      lastError: _l,
-      refused: _f,
-      ...kept
-    } = this.state;
-    // What adapters keep with vendor jobs is for further steps, of which there are none, and can be an upload link.
-    const jobs = kept.jobs.map(({ extra: _x, refused: _o, ...job }) => job);
-    this.state = { ...kept, jobs, phase: 'settled', settled: { outcome, error, at: this.now() } };
-    const because = error === null ? '' : `: ${error.code}: ${error.message}`;
-    const saved = await this.#save(`${outcome} at ${this.elapsed()}${because}`, { handedOver: this.pollAddress });
+    this.state = settled(this.state, { outcome, error, at: this.now() });
+    const line = story.settled(this.elapsed(), outcome, error);
+    const saved = await this.#save(line, { handedOver: this.pollAddress });
     if (saved.kind === 'handed-over') return { kind: 'duplicate' };
     this.logger.info(
       { outcome, errorCode: error?.code, polls: this.state.polls, elapsedMs: this.now() - this.state.enqueuedAt },
@@ -202,7 +201,7 @@ export class Turn {
     return {
       kind: 'again',
       at,
-      ...(isNews ? { line: `waiting at ${this.elapsed()}: ${why.code}: ${why.message}` } : {}),
+      ...(isNews ? { line: story.waits(this.elapsed(), why) } : {}),
     };
   }
 
@@ -240,14 +239,17 @@ export class Turn {
   }
 }
 
-function summariseErrors(jobs: readonly VendorJob[]): ErrorInfo {
-  const bad = jobs.filter((job) => isOver(job) && job.outcome !== 'succeeded');
-  const [first] = bad;
-  if (jobs.length === 1 && first?.error !== undefined) return first.error;
-  const codes = [...new Set(bad.map((job) => job.error?.code ?? 'vendor_job_failed'))];
-  return {
-    code: codes.length === 1 && bad.length === jobs.length ? (codes[0] ?? 'vendor_job_failed') : 'partial_failure',
-    message: `${bad.length} of ${jobs.length} vendor jobs ended badly`,
-    details: { codes },
-  };
+/** Tries the step again with backoff, until the end of the span that the submission is in (`deadlineAt`). */
+export function retryLater(turn: Turn, error: unknown, what: string): Move {
+  const { state } = turn;
+  const info = toSafeErrorInfo(error);
+  state.failures = (state.failures ?? 0) + 1;
+  state.lastError = info;
+  const hint = error instanceof VendorUnavailableError ? error.retryAfterMs : undefined;
+  const wait = Math.max(
+    backoffMs(state.failures, turn.random()),
+    hint === undefined ? 0 : floorHint(hint, turn.random()),
+  );
+  const at = Math.min(turn.now() + wait, state.deadlineAt);
+  return { kind: 'again', at, line: story.triedAgain(what, turn.elapsed(), info, wait) };
 }

@@ -4,7 +4,7 @@ import { Queue, Worker, type JobsOptions } from 'bullmq';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { CompletionEvent } from '../../src/core/completion-event.ts';
-import { hashFields } from '../../src/queues/job-hash.ts';
+import { hashFields } from '../../src/queues/keys.ts';
 import { startEmbeddedRedis, type EmbeddedRedis } from '../../src/embedded-redis/index.ts';
 import { startSandbox, type Sandbox } from '../../sandbox/index.ts';
 import { LeakyVendor, type Heard, type Leak } from '../helpers/leaky-vendor.ts';

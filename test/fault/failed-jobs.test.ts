@@ -1,5 +1,5 @@
 import { afterEach, expect, it } from 'vitest';
-import { hashFields } from '../../src/queues/job-hash.ts';
+import { hashFields } from '../../src/queues/keys.ts';
 import { until } from '../helpers/harness.ts';
 import { quickPoll, startKnowhere, urlInput, type KnowhereRig } from '../helpers/knowhere.ts';
 

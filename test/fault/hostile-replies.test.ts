@@ -20,8 +20,8 @@ import type {
   VendorReport,
 } from '../../src/ports/vendor-adapter.ts';
 import { adapters } from '../../src/vendors/catalogue.ts';
-import { HttpClient } from '../../src/vendors/http.ts';
-import { FileTransfers } from '../../src/vendors/transfers.ts';
+import { HttpClient } from '../../src/vendors/http/client.ts';
+import { FileTransfers } from '../../src/vendors/transfers/file-transfers.ts';
 import { mutate, pickWild, seeded, type Reply, type Wild } from '../helpers/fuzz.ts';
 import { HostileServer } from '../helpers/hostile-server.ts';
 import { errorBodies, silentSteps, wireCalls } from '../helpers/wire-calls/index.ts';

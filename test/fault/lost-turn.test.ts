@@ -2,7 +2,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import * as z from 'zod';
 import type { VendorJob } from '../../src/core/submission.ts';
 import type { ResendSafety, StepContext } from '../../src/ports/vendor-adapter.ts';
-import { hashFields } from '../../src/queues/job-hash.ts';
+import { hashFields } from '../../src/queues/keys.ts';
 import { defineVendor } from '../../src/vendors/define-vendor.ts';
 import { createProducer } from '../../src/index.ts';
 import { Harness, until } from '../helpers/harness.ts';

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import * as z from 'zod';
 import { AccountHeldError, VendorThrottledError } from '../../src/core/errors.ts';
-import { openKey } from '../../src/queues/open-submissions.ts';
+import { openKey } from '../../src/queues/keys.ts';
 import { defineVendor } from '../../src/vendors/define-vendor.ts';
 import { Harness, until } from '../helpers/harness.ts';
 

@@ -1,7 +1,8 @@
 import { FlowProducer, Queue, Worker } from 'bullmq';
 import { Redis } from 'ioredis';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { openKey, OpenSubmissions } from '../../src/queues/open-submissions.ts';
+import { openKey } from '../../src/queues/keys.ts';
+import { OpenSubmissions } from '../../src/queues/open-submissions.ts';
 import { StrayJobs } from '../../src/queues/stray-jobs.ts';
 import { StrayWalk } from '../../src/queues/stray-walk.ts';
 import { until } from '../helpers/harness.ts';

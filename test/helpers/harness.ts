@@ -10,7 +10,7 @@ import type { CompletionEvent } from '../../src/core/completion-event.ts';
 import { silentLogger, type Logger } from '../../src/ports/logger.ts';
 import type { VendorAdapter } from '../../src/ports/vendor-adapter.ts';
 import { parseRedisUrl } from '../../src/queues/connection.ts';
-import { hashFields } from '../../src/queues/job-hash.ts';
+import { hashFields } from '../../src/queues/keys.ts';
 import type { Stage } from '../../src/queues/names.ts';
 import { adapters } from '../../src/vendors/catalogue.ts';
 import type { Engine } from '../../src/workers/engine.ts';

@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import { defineVendor } from '../../src/vendors/define-vendor.ts';
-import { HttpClient } from '../../src/vendors/http.ts';
+import { HttpClient } from '../../src/vendors/http/client.ts';
 
 export interface PlainAccount {
   baseUrl: string;

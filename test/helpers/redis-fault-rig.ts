@@ -10,7 +10,7 @@ import type { SubmissionState } from '../../src/core/submission.ts';
 import type { Logger } from '../../src/ports/logger.ts';
 import { createProducer, type Producer } from '../../src/producers/producer.ts';
 import { openConnection, parseRedisUrl, type RedisConnection } from '../../src/queues/connection.ts';
-import { hashFields } from '../../src/queues/job-hash.ts';
+import { hashFields } from '../../src/queues/keys.ts';
 import { adapters } from '../../src/vendors/catalogue.ts';
 import { fini } from '../../src/vendors/fini/adapter.ts';
 import { knowhere } from '../../src/vendors/knowhere/adapter.ts';

@@ -5,7 +5,7 @@ import type { Refusals } from '../../src/core/submission.ts';
 import type { Clock } from '../../src/ports/clock.ts';
 import { silentLogger } from '../../src/ports/logger.ts';
 import { AccountBoard } from '../../src/queues/account-board.ts';
-import { AccountGate, type Asker, type Settled } from '../../src/workers/account-gate.ts';
+import { AccountGate, type Asker, type Settled } from '../../src/workers/accounts/account-gate.ts';
 import { freshPrefix, redisUrl } from '../helpers/redis.ts';
 
 let redis: Redis;

@@ -5,7 +5,7 @@ import { receive, type SubmissionState } from '../../src/core/submission.ts';
 import { AccountBoard } from '../../src/queues/account-board.ts';
 import { ClockSteps } from '../../src/queues/clock-steps.ts';
 import { RedisClock } from '../../src/queues/redis-clock.ts';
-import { AccountGate } from '../../src/workers/account-gate.ts';
+import { AccountGate } from '../../src/workers/accounts/account-gate.ts';
 import { silentLogger } from '../../src/ports/logger.ts';
 import { until } from '../helpers/harness.ts';
 import { startKnowhere, urlInput, type KnowhereRig } from '../helpers/knowhere.ts';

@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import * as z from 'zod';
 import { decideOnLookup, decideOnSubmit } from '../../src/core/decide.ts';
 import { toErrorInfo } from '../../src/core/errors.ts';
-import { HttpClient } from '../../src/vendors/http.ts';
+import { HttpClient } from '../../src/vendors/http/client.ts';
 import { knowhere } from '../../src/vendors/knowhere/adapter.ts';
 import { readLimits } from '../../src/vendors/knowhere/errors.ts';
 import { parseInput, toCreateBody, watchInput } from '../../src/vendors/knowhere/input.ts';

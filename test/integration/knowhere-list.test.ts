@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { silentLogger } from '../../src/ports/logger.ts';
 import type { ReconcileReply } from '../../src/ports/vendor-adapter.ts';
-import { HttpClient } from '../../src/vendors/http.ts';
+import { HttpClient } from '../../src/vendors/http/client.ts';
 import { knowhere } from '../../src/vendors/knowhere/adapter.ts';
 
 let server: Server | undefined;

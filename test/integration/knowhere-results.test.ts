@@ -7,9 +7,9 @@ import type { Json, JsonObject } from '../../src/core/json.ts';
 import type { VendorJob } from '../../src/core/submission.ts';
 import { silentLogger } from '../../src/ports/logger.ts';
 import type { ConfirmReply, StepContext, VendorReport } from '../../src/ports/vendor-adapter.ts';
-import { HttpClient } from '../../src/vendors/http.ts';
+import { HttpClient } from '../../src/vendors/http/client.ts';
 import { knowhere, type KnowhereAccount } from '../../src/vendors/knowhere/adapter.ts';
-import { FileTransfers } from '../../src/vendors/transfers.ts';
+import { FileTransfers } from '../../src/vendors/transfers/file-transfers.ts';
 import { ScriptedVendor, type Responder } from '../helpers/scripted-vendor.ts';
 
 /** Steps around links that are missing, late or dead, with a clock that goes as fast as the adapter asks it to. */

@@ -1,6 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import * as z from 'zod';
-import { VendorRejectedError } from '../../src/core/errors.ts';
 import { defineVendor } from '../../src/vendors/define-vendor.ts';
 import { Harness } from '../helpers/harness.ts';
 import { ScriptedVendor } from '../helpers/scripted-vendor.ts';
@@ -40,11 +39,11 @@ async function start(maxBatch: number, answer: (id: string, looks: number) => st
     http: {
       baseUrl: (account) => account.baseUrl,
       headers: () => ({}),
-      classify({ status, body }) {
+      readError({ body }) {
         const { code } = (body ?? {}) as { code?: string };
         if (code === 'NOT_YOURS')
-          return new VendorRejectedError('another key made it', { httpStatus: status, code, isAboutVendorJob: true });
-        if (code === 'BAD_ID') return new VendorRejectedError('not an id', { httpStatus: status, code });
+          return { as: 'rejected', message: 'another key made it', code, isAboutVendorJob: true };
+        if (code === 'BAD_ID') return { as: 'rejected', message: 'not an id', code };
         return undefined;
       },
     },

@@ -7,7 +7,7 @@ import path from 'node:path';
 import { createServer as createTlsServer, type TlsOptions } from 'node:tls';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import * as z from 'zod';
-import { OutgoingRequest } from '../../src/vendors/outgoing-request.ts';
+import { OutgoingRequest } from '../../src/vendors/http/outgoing-request.ts';
 import { certificate, earlyCertificate, expiredCertificate, key } from '../helpers/certificates.ts';
 import { until } from '../helpers/harness.ts';
 import { plainClient } from '../helpers/plain-vendor.ts';

@@ -3,7 +3,9 @@ import { createRequire } from 'node:module';
 import path from 'node:path';
 import type { Job, RedisQueueBackend } from 'bullmq';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { backendOnClock, SteadyLockManager, timePositions } from '../../src/queues/bullmq-internals.ts';
+import { backendOnClock } from '../../src/queues/bullmq-internals/clock.ts';
+import { SteadyLockManager } from '../../src/queues/bullmq-internals/locks.ts';
+import { timePositions } from '../../src/queues/bullmq-internals/scripts.ts';
 
 const installed = createRequire(import.meta.url).resolve('bullmq');
 const { unpack } = createRequire(installed)('msgpackr') as { unpack: (packed: Buffer) => unknown[] };

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { ByteBudget } from '../../src/vendors/byte-budget.ts';
+import { ByteBudget } from '../../src/vendors/http/byte-budget.ts';
 
 const { signal } = new AbortController();
 

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
-import { isSamePath, openFileBelow } from '../../src/vendors/files.ts';
+import { isSamePath, openFileBelow } from '../../src/vendors/transfers/files.ts';
 
 /** What happens between the resolving of a path and the opening of what it led to. */
 const moment = vi.hoisted(() => ({

@@ -17,7 +17,8 @@ import { decideOnSubmit } from '../../src/core/decide.ts';
 import { saysOfVendor } from '../../src/core/module-fault.ts';
 import type { LimitReport, VendorHttp } from '../../src/ports/vendor-adapter.ts';
 import { defineVendor } from '../../src/vendors/define-vendor.ts';
-import { HttpClient, readRetryAfter } from '../../src/vendors/http.ts';
+import { HttpClient } from '../../src/vendors/http/client.ts';
+import { readRetryAfter } from '../../src/vendors/http/retry-after.ts';
 import { plainClient as client, type PlainAccount } from '../helpers/plain-vendor.ts';
 
 let server: Server | undefined;

@@ -2,8 +2,9 @@ import { describe, expect, it } from 'vitest';
 import { StepTimeoutError, VendorRejectedError, VendorUnavailableError } from '../../src/core/errors.ts';
 import { silentLogger } from '../../src/ports/logger.ts';
 import type { Lookup, LookupJob, VendorReport } from '../../src/ports/vendor-adapter.ts';
-import type { AccountGate } from '../../src/workers/account-gate.ts';
-import { LookupGate, type Look } from '../../src/workers/lookup-gate.ts';
+import type { AccountGate } from '../../src/workers/accounts/account-gate.ts';
+import type { Look } from '../../src/core/looks.ts';
+import { LookupGate } from '../../src/workers/accounts/lookup-gate.ts';
 
 const open = {
   admit: async () => ({ admitted: true, scope: 'status' }),

@@ -5,7 +5,7 @@ import {
   isPublicAddress,
   linkLookup,
   type AddressKind,
-} from '../../src/vendors/public-address.ts';
+} from '../../src/vendors/transfers/public-address.ts';
 
 describe('public addresses', () => {
   it.each([

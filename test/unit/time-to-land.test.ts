@@ -4,7 +4,7 @@ import type { HttpRequest, StepContext, Transfers } from '../../src/ports/vendor
 import { adapters } from '../../src/vendors/catalogue.ts';
 import { requestTimeoutMs } from '../../src/core/request-time.ts';
 import { defaultReconcile } from '../../src/workers/engine.ts';
-import { sendWithinMs } from '../../src/workers/submit-step.ts';
+import { sendWithinMs } from '../../src/workers/steps/submit.ts';
 import { wireCalls } from '../helpers/wire-calls/index.ts';
 
 /**

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { toErrorInfo } from '../../src/core/errors.ts';
-import { FileTransfers } from '../../src/vendors/transfers.ts';
+import { FileTransfers } from '../../src/vendors/transfers/file-transfers.ts';
 
 interface Reply {
   status: number;

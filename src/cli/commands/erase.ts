@@ -5,7 +5,7 @@ import { loadSettings, requireRedis } from '../../config/load-config.ts';
 import { RedisUnavailableError } from '../../core/errors.ts';
 import { openFailFastConnection } from '../../queues/connection.ts';
 import { eraseSubmission } from '../../queues/erase-submission.ts';
-import { artifactFolder } from '../../vendors/artifact-folder.ts';
+import { artifactFolder } from '../../vendors/transfers/artifact-folder.ts';
 import { describeTarget } from '../await-redis.ts';
 import { CommandError, exitCodes } from '../exit-codes.ts';
 import { findVendor } from '../operation-name.ts';

@@ -5,7 +5,7 @@ import { redactText } from '../../core/redact.ts';
 import type { Logger } from '../../ports/logger.ts';
 import { silentLogger } from '../../ports/logger.ts';
 import type { ListedVendorJob, VendorAdapter } from '../../ports/vendor-adapter.ts';
-import { HttpClient } from '../../vendors/http.ts';
+import { HttpClient } from '../../vendors/http/client.ts';
 import { neededVariables } from '../credentials.ts';
 import { CommandError, exitCodes } from '../exit-codes.ts';
 import { findVendor } from '../operation-name.ts';

@@ -4,7 +4,7 @@ import { defineOperation } from '../define-vendor.ts';
 
 const batch = z.number().int().min(1).max(1_000);
 
-/** One Fini workspace. A key needs both scopes: `write` to start work, `read` to see how it goes. */
+/** One Fini workspace. A key needs both scopes: `write` to start work, `read` to look it up. */
 export const account = z.strictObject({
   apiKey: z.string().min(1).describe('Starts with fini_; needs the scopes read and write.'),
   baseUrl: z.url({ protocol: /^https?$/ }).default('https://api-prod.usefini.com'),
@@ -19,7 +19,9 @@ export const account = z.strictObject({
     .int()
     .min(1_000)
     .default(900_000)
-    .describe('A document PENDING for longer is reported, ms. The vendor’s support asks to be told after 15 minutes.'),
+    .describe(
+      'A document PENDING for longer is reported, ms. The vendor’s support asks for a report after 15 minutes.',
+    ),
 });
 export type FiniAccount = z.output<typeof account>;
 

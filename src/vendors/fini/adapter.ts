@@ -1,7 +1,7 @@
 import { defineVendor } from '../define-vendor.ts';
 import { account } from './account.ts';
 import { ingest, refresh } from './documents.ts';
-import { classify } from './errors.ts';
+import { readError } from './errors.ts';
 import { bulkGenerate, generate } from './knowledge.ts';
 import { addressLookup, documentLookup, jobLookup } from './lookups.ts';
 import { refreshChanged } from './refresh-changed.ts';
@@ -18,7 +18,7 @@ export const fini = defineVendor({
   http: {
     baseUrl: ({ baseUrl }) => baseUrl,
     headers: ({ apiKey }) => ({ authorization: `Bearer ${apiKey}` }),
-    classify,
+    readError,
   },
   lookups: { document: documentLookup, address: addressLookup, job: jobLookup },
   operations: {

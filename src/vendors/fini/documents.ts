@@ -116,7 +116,7 @@ export const refreshSteps = {
 } as const;
 
 export const refresh = operation({
-  summary: 'Processes existing records again from where they came. COMPLETED means processed, not live.',
+  summary: 'Processes existing records again from their source. COMPLETED means processed, not live.',
   input: refreshInput,
   ...refreshSteps,
 });

@@ -46,11 +46,11 @@ export const ingestInput = z
         error: `must be one of ${sources.join(', ')}; raw files are uploaded in the vendor’s dashboard`,
       })
       .default('web')
-      .describe('Decides what the two lists hold: URLs for web, record ids for everything else.'),
+      .describe('Determines what the two lists contain: URLs for web, record ids for everything else.'),
     documentIdsToAdd: items.describe('Items to ingest for the first time: URLs for web, else registered record ids.'),
     documentIdsToRefresh: items.describe('Items to process again: URLs for web, else record ids.'),
-    english: z.boolean().optional().describe('English-specific processing; the vendor’s default when left out.'),
-    baser: z.boolean().optional().describe('BASER processing; the vendor’s default when left out.'),
+    english: z.boolean().optional().describe('English-specific processing. Default: the vendor’s.'),
+    baser: z.boolean().optional().describe('BASER processing. Default: the vendor’s.'),
   })
   .superRefine((input, context) => {
     const total = input.documentIdsToAdd.length + input.documentIdsToRefresh.length;
@@ -82,7 +82,7 @@ function itemFault(source: string, value: string): string | undefined {
 }
 
 export const refreshInput = z.strictObject({
-  documentIds: documentIds.describe('Records to fetch again from where they came; any source but raw files.'),
+  documentIds: documentIds.describe('Records to fetch again from their source; any source except raw files.'),
 });
 export type RefreshInput = z.output<typeof refreshInput>;
 
@@ -94,17 +94,17 @@ const generation = {
     .refine((ops) => new Set(ops).size === ops.length, { message: 'names an operation twice' })
     .optional()
     .describe(
-      'What the pipeline may decide to do; everything when left out. DO_NOTHING with isDraft leaves a draft that says so, for review.',
+      'What the pipeline may decide to do. Default: everything. DO_NOTHING with isDraft leaves a draft that says so, for review.',
     ),
   instructions: z.string().min(1).max(50_000).optional().describe('Further instructions for the generation.'),
   botId: id.optional().describe('The agent that the content is for.'),
   isDraft: z
     .boolean()
     .default(true)
-    .describe('True leaves drafts for review; false saves live at once. The event says which (`saved`).'),
+    .describe('True leaves drafts for review; false saves live at once. The event reports it as `saved`.'),
 };
 
-const text = { candidateKnowledge: z.string().min(1).max(maxTextLength).describe('The text to make knowledge of.') };
+const text = { candidateKnowledge: z.string().min(1).max(maxTextLength).describe('The text to make knowledge from.') };
 
 export const generateInput = z.discriminatedUnion('origin', [
   z.strictObject({ origin: z.literal('generated'), ...text, ...generation }),
@@ -124,14 +124,14 @@ export const generateInput = z.discriminatedUnion('origin', [
 export type GenerateInput = z.output<typeof generateInput>;
 
 export const bulkGenerateInput = z.strictObject({
-  documentIds: documentIds.describe('Ingested records, whose stored text is used.'),
+  documentIds: documentIds.describe('Ingested records; their stored text is used.'),
   origin: z.literal('sources').default('sources').describe('The only origin of the bulk route.'),
   ...generation,
 });
 export type BulkGenerateInput = z.output<typeof bulkGenerateInput>;
 
 export const refreshChangedInput = z.strictObject({
-  documentIds: documentIds.describe('Records to refresh; knowledge is generated anew for those that changed.'),
+  documentIds: documentIds.describe('Records to refresh. Knowledge is generated again for those that changed.'),
   ...generation,
 });
 export type RefreshChangedInput = z.output<typeof refreshChangedInput>;
@@ -148,3 +148,13 @@ export const watchInput = z
     context.addIssue({ code: 'custom', path: ['jobIds'], message: 'or documentIds is required' });
   });
 export type WatchInput = z.output<typeof watchInput>;
+
+/** What each operation takes, for producers: the adapter declares the same schemas. */
+export const operations = {
+  'documents.ingest': { input: ingestInput },
+  'documents.refresh': { input: refreshInput },
+  'knowledge.generate': { input: generateInput },
+  'knowledge.bulkGenerate': { input: bulkGenerateInput },
+  'knowledge.refreshChanged': { input: refreshChangedInput },
+  watch: { input: watchInput },
+} as const;

@@ -14,7 +14,7 @@ const graceMs = 30_000;
 type GenerationOptions = Pick<BulkGenerateInput, 'restrictedOps' | 'instructions' | 'botId' | 'isDraft'>;
 
 export const generate = operation({
-  summary: 'Makes knowledge of a text: an article, an update, or a draft of either. Drafts are live once published.',
+  summary: 'Makes knowledge from a text: an article, an update, or a draft of either. Drafts are live once published.',
   input: generateInput,
   // The vendor has no key and no list of jobs: a lost job id is lost, and a second submit may make a second draft.
   resend: 'none',
@@ -43,7 +43,7 @@ export const generate = operation({
 });
 
 export const bulkGenerate = operation({
-  summary: 'Makes knowledge of many ingested documents, one vendor job each. Drafts are live once published.',
+  summary: 'Makes knowledge from many ingested documents, one vendor job each. Drafts are live once published.',
   input: bulkGenerateInput,
   resend: 'none',
   // The id is in this answer alone.

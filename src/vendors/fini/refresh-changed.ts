@@ -30,7 +30,7 @@ type Action = 'unchanged' | 'unlinked' | 'changed' | 'generated' | 'failed';
  * Two stages of one submission, each a submit followed by polls under the engine's protection.
  */
 export const refreshChanged = operation({
-  summary: 'Refreshes documents and generates knowledge anew for those that changed.',
+  summary: 'Refreshes documents and generates knowledge again for those that changed.',
   input: refreshChangedInput,
   resend: 'lookup',
   // As that of the bulk generation, which is its second stage.

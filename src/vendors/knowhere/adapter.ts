@@ -13,7 +13,7 @@ import type {
 } from '../../ports/vendor-adapter.ts';
 import { defineOperation, defineVendor } from '../define-vendor.ts';
 import { parseTimestamp } from '../timestamps.ts';
-import { classify, readLimits } from './errors.ts';
+import { readError, readLimits } from './errors.ts';
 import { getJob } from './get-job.ts';
 import { carriesExtension, fileNameOf, parseInput, toCreateBody, watchInput, type ParseInput } from './input.ts';
 import { toReport } from './report.ts';
@@ -103,7 +103,7 @@ export const knowhere = defineVendor({
   http: {
     baseUrl: ({ baseUrl }) => baseUrl,
     headers: ({ apiKey }) => ({ authorization: `Bearer ${apiKey}` }),
-    classify,
+    readError,
     readLimits,
   },
   lookups: {

@@ -1,67 +1,47 @@
 import { clipJsonValue, type Json, type JsonObject } from '../../core/json.ts';
-import {
-  AccountHeldError,
-  VendorRejectedError,
-  VendorThrottledError,
-  VendorUnavailableError,
-} from '../../core/errors.ts';
-import type { ErrorReply, LimitReport } from '../../ports/vendor-adapter.ts';
+import type { ErrorReading, ErrorReply, LimitReport } from '../../ports/vendor-adapter.ts';
 import { clamp } from '../../core/poll-schedule.ts';
 import { redactValue } from '../../core/redact.ts';
-import { readReset } from '../http.ts';
+import { readReset } from '../http/retry-after.ts';
 import { readErrorBody } from './wire.ts';
 
 /**
- * What Knowhere's error answers mean, where the status code alone does not tell.
+ * What Knowhere's error answers say beyond the status code, and where they mean something else.
  * @see docs/vendors/knowhere.md
  */
-export function classify(reply: ErrorReply): Error | undefined {
+export function readError(reply: ErrorReply): ErrorReading | undefined {
+  const { status, meaning } = reply;
   const { code, message, requestId, details: given } = readErrorBody(reply.body) ?? {};
-  const details = toDetails(given, requestId);
   const hints = isObject(given) ? given : {};
-  const common = { httpStatus: reply.status, ...(details === undefined ? {} : { details }) };
-  const options = { ...common, ...(code === undefined ? {} : { code }) };
   // Logs show the text alone, and the vendor's support asks for the id.
   const named = requestId === undefined ? '' : ` (request_id ${requestId})`;
-  const said = `${reply.method} /${reply.path} answered ${reply.status}${code === undefined ? '' : ` ${code}`}: ${message ?? 'no message'}${named}`;
-  const isLookup = reply.method === 'GET';
+  const ours = {
+    message: `${reply.answered}${code === undefined ? '' : ` ${code}`}: ${message ?? 'no message'}${named}`,
+    details: toDetails(given, requestId),
+  };
 
-  if (reply.status === 429) {
-    const hint = reply.retryAfterMs ?? secondsToMs(hints['retry_after']);
-    // Without a hint there is nothing to wait for: the vendor and both of its SDKs read that as a quota used up.
-    if (hint === undefined || hints['reason'] === 'QUOTA_EXCEEDED') return new AccountHeldError('quota', said, options);
-    return new VendorThrottledError(said, { ...options, retryAfterMs: hint });
-  }
-  if (reply.status === 503 && code === 'UNAVAILABLE' && hints['retry_after'] !== undefined) {
-    // Raised before the job is inserted; a bare gateway 503 says nothing of the kind.
+  if (status === 429) {
     const retryAfterMs = reply.retryAfterMs ?? secondsToMs(hints['retry_after']);
-    return new VendorUnavailableError(said, {
-      ...common,
-      taken: 'no',
-      ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
-    });
+    // Without a hint there is nothing to wait for: the vendor and both of its SDKs read that as a quota used up.
+    if (retryAfterMs === undefined || hints['reason'] === 'QUOTA_EXCEEDED') return { ...ours, code, as: 'quota' };
+    return { ...ours, retryAfterMs };
   }
-  if (reply.status === 409 && code === 'ABORTED') {
-    // Another job for the same document is active: nothing was created, and it ends by itself.
-    return new VendorUnavailableError(said, { ...options, taken: 'no' });
+  if (status === 503 && code === 'UNAVAILABLE' && hints['retry_after'] !== undefined) {
+    // Raised before the job is inserted; a bare gateway 503 says nothing of the kind.
+    return { ...ours, as: 'not-taken', retryAfterMs: reply.retryAfterMs ?? secondsToMs(hints['retry_after']) };
   }
-  if (reply.status === 499) return new VendorUnavailableError(said, { ...common, taken: 'maybe' });
-  if (reply.status === 403 && isLookup) {
-    // Somebody else's job: a fault of this one id, not of the key.
-    return new VendorRejectedError(said, { ...options, isAboutVendorJob: true });
-  }
-  if (reply.status === 403) return new AccountHeldError('forbidden', said, options);
-  if (reply.status === 402) return new AccountHeldError('quota', said, options);
-  if (reply.status === 401) return new AccountHeldError('unauthorized', said, options);
-  if (reply.status >= 400 && reply.status < 500 && reply.status !== 408 && reply.status !== 425) {
-    return new VendorRejectedError(message === undefined ? said : `${message}${named}`, options);
-  }
-  if (reply.status >= 500 && requestId !== undefined) {
-    const { retryAfterMs } = reply;
-    const hint = retryAfterMs === undefined ? {} : { retryAfterMs };
-    return new VendorUnavailableError(said, { ...common, taken: 'maybe', ...hint });
-  }
-  return undefined;
+  // Another job for the same document is active: nothing was created, and it ends by itself.
+  if (status === 409 && code === 'ABORTED') return { ...ours, code, as: 'not-taken' };
+  // CANCELLED: the call was broken off, at whatever point it was.
+  if (status === 499) return { ...ours, as: 'unavailable' };
+  // Somebody else's job: a fault of this one id, not of the key.
+  if (status === 403 && reply.method === 'GET') return { ...ours, code, as: 'rejected', isAboutVendorJob: true };
+
+  if (meaning === 'unauthorized' || meaning === 'forbidden' || meaning === 'quota') return { ...ours, code };
+  // It is shown to who submitted, who did not make the request.
+  if (meaning === 'rejected')
+    return { ...ours, ...(message === undefined ? {} : { message: `${message}${named}` }), code };
+  return status >= 500 && requestId !== undefined ? ours : undefined;
 }
 
 /** `RateLimit-*` on every answer in the documented dialect, `X-RateLimit-*` on a 429 in the other. */

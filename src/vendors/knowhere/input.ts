@@ -14,10 +14,10 @@ const parsingParams = z
     summaryTxt: z.boolean(),
     summaryUseLlm: z.boolean(),
     addFragDesc: z.string().max(10_000),
-    kbDir: z.string().max(1_000).describe('Known to older versions of the vendor only.'),
+    kbDir: z.string().max(1_000).describe('Only older versions of the vendor know it.'),
   })
   .partial()
-  .describe('How to parse; what is left out is up to the vendor.');
+  .describe('How to parse. The vendor decides what is left out.');
 
 const webUrl = z
   .string()
@@ -34,11 +34,14 @@ const common = {
     .string()
     .regex(/^[A-Za-z0-9._-]{1,128}$/, 'must match ^[A-Za-z0-9._-]{1,128}$')
     .optional()
-    .describe('Your label on the vendor’s job. Left out, we set a unique one, by which a lost submit is found again.'),
+    .describe('Your label on the vendor’s job. Default: a unique one, by which a lost submit is found again.'),
   namespace: z.string().min(1).max(255).optional().describe('The vendor’s default is "default".'),
-  documentId: z.string().min(1).max(255).optional().describe('An existing document to parse anew.'),
+  documentId: z.string().min(1).max(255).optional().describe('An existing document to parse again.'),
   parsingParams: parsingParams.optional(),
-  webhook: z.strictObject({ url: webUrl }).optional().describe('Where the vendor shall call; polling stays the truth.'),
+  webhook: z
+    .strictObject({ url: webUrl })
+    .optional()
+    .describe('A URL that the vendor calls. The outcome still comes from polling.'),
   download: z
     .boolean()
     .default(false)
@@ -109,3 +112,6 @@ function snakeCaseKeys(object: object): Record<string, unknown> {
 export function carriesExtension(name: string): boolean {
   return hasExtension.test(name);
 }
+
+/** What each operation takes, for producers: the adapter declares the same schemas. */
+export const operations = { parse: { input: parseInput }, watch: { input: watchInput } } as const;

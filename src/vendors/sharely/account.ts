@@ -11,9 +11,9 @@ const headerSafe = z.string().regex(/^[\x21-\x7e]{1,16384}$/, 'must be printable
 export const account = z
   .strictObject({
     apiKey: headerSafe.optional().describe('Starts with sk-sharely-; exchanged for access tokens.'),
-    accessToken: headerSafe.optional().describe('A ready access token instead of a key; it is never renewed.'),
-    organizationId: z.guid('must be a UUID').describe('Goes into the header `organizationid` of every call.'),
-    workspaceId: z.guid('must be a UUID').describe('The workspace of submissions that name none.'),
+    accessToken: headerSafe.optional().describe('An existing access token instead of a key; it is never renewed.'),
+    organizationId: z.guid('must be a UUID').describe('Sent in the header `organizationid` of every call.'),
+    workspaceId: z.guid('must be a UUID').describe('The workspace of submissions that do not name one.'),
     baseUrl: z.url({ protocol: /^https?$/ }).default('https://api.sharely.ai'),
     statusBatchSize: z
       .number()

@@ -1,6 +1,6 @@
 import { defineVendor } from '../define-vendor.ts';
 import { account, obtainToken } from './account.ts';
-import { classify } from './errors.ts';
+import { readError } from './errors.ts';
 import { knowledgeAssignRoles, knowledgeDelete, knowledgeUnassignRoles } from './knowledge.ts';
 import { knowledgeLookup, workflowLookup } from './lookups.ts';
 import { roleCreate, roleDelete, roleUpdate, roleUpsert } from './roles.ts';
@@ -31,7 +31,7 @@ export const sharely = defineVendor({
       authorization: `Bearer ${credential?.token ?? ''}`,
       organizationid: organizationId,
     }),
-    classify,
+    readError,
   },
   lookups: { workflow: workflowLookup, knowledge: knowledgeLookup },
   operations: {

@@ -12,7 +12,7 @@ const description = z.string().max(1_000).describe('What the role is for.');
 const roleId = uuid.describe('The vendor’s id of the role.');
 const knowledgeId = uuid.describe('The vendor’s id of the knowledge item.');
 const inWorkspace = {
-  workspaceId: uuid.optional().describe('Left out, the workspace of the account.'),
+  workspaceId: uuid.optional().describe('Default: the workspace of the account.'),
 };
 
 const someOf = (what: string) => ({ message: `name at least one of ${what}` });
@@ -69,7 +69,7 @@ export const knowledgeDeleteInput = z.strictObject({
   cascade: z
     .boolean()
     .default(false)
-    .describe('Delete its children too. Without it, the vendor refuses an item that has some.'),
+    .describe('Also deletes its children. Without it, the vendor refuses an item that has children.'),
   ...inWorkspace,
 });
 export type KnowledgeDeleteInput = z.output<typeof knowledgeDeleteInput>;
@@ -81,7 +81,7 @@ export const knowledgeUploadInput = z.strictObject({
     .string()
     .max(800)
     .optional()
-    .describe('We put a short mark in front of it, by which a lost upload is found again.'),
+    .describe('A short mark is put in front of it, by which a lost upload is found again.'),
   language: z.string().min(1).max(35).optional().describe('Language of the content, as the vendor names it.'),
   ...inWorkspace,
 });
@@ -103,6 +103,20 @@ export const watchInput = z.strictObject({
   ...inWorkspace,
 });
 export type WatchInput = z.output<typeof watchInput>;
+
+/** What each operation takes, for producers: the adapter declares the same schemas. */
+export const operations = {
+  'role.create': { input: roleCreateInput },
+  'role.update': { input: roleUpdateInput },
+  'role.upsert': { input: roleUpsertInput },
+  'role.delete': { input: roleDeleteInput },
+  'knowledge.assignRoles': { input: knowledgeRolesInput },
+  'knowledge.unassignRoles': { input: knowledgeRolesInput },
+  'knowledge.delete': { input: knowledgeDeleteInput },
+  'knowledge.upload': { input: knowledgeUploadInput },
+  'taxonomy.publish': { input: taxonomyPublishInput },
+  watch: { input: watchInput },
+} as const;
 
 function isDistinct(ids: readonly string[]): boolean {
   return new Set(ids).size === ids.length;

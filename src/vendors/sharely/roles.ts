@@ -39,7 +39,7 @@ type RoleValues = Partial<Pick<RoleUpdateInput, 'name' | 'description' | 'custom
 
 export const roleCreate = operation({
   ...common,
-  summary: 'Creates a role. Give it a customerRoleId: only with one can a create of unknown fate be found again.',
+  summary: 'Creates a role. Set a customerRoleId: without one, an ambiguous create cannot be looked up.',
   input: roleCreateInput,
   resend: ({ customerRoleId }) => (customerRoleId === undefined ? 'none' : 'lookup'),
 
@@ -60,7 +60,7 @@ export const roleCreate = operation({
 
 export const roleUpdate = operation({
   ...common,
-  summary: 'Changes a role: what is given is set, what is left out stays.',
+  summary: 'Changes a role: given fields are set, omitted fields stay as they are.',
   input: roleUpdateInput,
   resend: 'safe',
 
@@ -100,7 +100,7 @@ export const roleUpsert = operation({
 
 export const roleDelete = operation({
   ...common,
-  summary: 'Deletes a role for good. Refused while taxonomies or users have it.',
+  summary: 'Deletes a role permanently. The vendor refuses it while taxonomies or users have the role.',
   input: roleDeleteInput,
   resend: 'safe',
 

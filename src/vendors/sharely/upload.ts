@@ -36,7 +36,7 @@ const slowestBytesPerMs = 250;
 const maxUploadMs = 6 * 3_600_000;
 
 export const knowledgeUpload = operation({
-  summary: 'Uploads a file as a knowledge item; the vendor works on it in the background.',
+  summary: 'Uploads a file as a knowledge item; the vendor processes it in the background.',
   input: knowledgeUploadInput,
   resend: 'lookup',
   poll: longPoll,
