@@ -113,7 +113,7 @@ export const commonFaults: readonly FaultDefinition[] = [
   // Refusals that stay.
   {
     name: 'bad-request',
-    summary: '400: the request is refused for good.',
+    summary: '400: the request is refused permanently.',
     effect: refuse(400, 'invalid'),
     ...stays,
   },
