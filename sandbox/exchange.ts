@@ -41,7 +41,7 @@ export async function serveVendor(call: Call, double: VendorDouble, frame: Frame
   }
 }
 
-/** The sandbox's own trouble, told apart from anything that a vendor would say. */
+/** The sandbox's own trouble, in a shape that no vendor uses. */
 export function mishap(error: unknown): Reply {
   if (error instanceof UnknownFaultError) return json(400, { sandbox: { error: error.message } });
   if (error instanceof BodyTooLargeError) {
@@ -99,7 +99,7 @@ function contextOf(call: Call, double: VendorDouble, admission: Admission): Faul
   return { vendor: double.name, route, method: call.method, jobId, jobIds, source: texts, apiKey };
 }
 
-/** Filled in before the work, so that requests in flight can be told apart. */
+/** Filled in before the work, so that requests in flight can be distinguished. */
 function note(entry: LedgerEntry, call: Call, admission: Admission, { answer, others }: Strike): void {
   const { route } = admission;
   entry.route = route;

@@ -1,4 +1,4 @@
-/** The vendor sandbox: HTTP doubles of vendor APIs with scripted faults and a ledger. See docs/sandbox.md. */
+/** The vendor sandbox: HTTP doubles of vendor APIs with scripted faults and a ledger. See README.md. */
 export { startSandbox } from './sandbox.ts';
 export type { Sandbox, SandboxOptions } from './sandbox-handle.ts';
 export type { Ledger, CreateGroup, LedgerFilter, LedgerSummary } from './ledger.ts';

@@ -167,7 +167,7 @@ export class Ledger {
   }
 }
 
-/** Copies what is known of a call so far, so that calls still in flight can be told apart, too. */
+/** Copies what is known of a call so far, so that calls in flight can be distinguished, too. */
 export function fill(entry: LedgerEntry, call: Call): void {
   entry.jobId = call.jobId;
   entry.jobCreated = call.jobCreated;

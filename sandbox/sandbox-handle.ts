@@ -131,7 +131,7 @@ export class Sandbox {
   }
 
   /**
-   * Changes a vendor's rate limits and lifetimes; see docs/sandbox.md for the names.
+   * Changes a vendor's rate limits and lifetimes; the vendors' pages list the names.
    * @param vendor - default: the first one played
    * @throws VendorSettingError on a name or value that does not fit
    */

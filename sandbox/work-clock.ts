@@ -7,9 +7,9 @@ interface Stretch {
 
 /**
  * Maps wall time to work time: how long a vendor's workers have been busy. At speed 20 a wall second is twenty work
- * seconds. A document's walk through its statuses is laid out in work time and read off this clock when somebody asks,
+ * seconds. A document's walk through its statuses is laid out in work time and read off this clock on request,
  * so ten thousand waiting documents need no timer at all. Links, rate windows and server deadlines are wall time: a
- * client cannot see the speed, and a link that dies early would be a fault nobody asked for.
+ * client cannot see the speed, and a link that dies early would be a fault that was not asked for.
  */
 export class WorkClock {
   #stretches: [Stretch, ...Stretch[]];

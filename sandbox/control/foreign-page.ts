@@ -2,7 +2,7 @@ import type { Call } from '../http/call.ts';
 
 /**
  * Why a control request is refused; undefined when it may go on. The sandbox asks for no login, so a page of the web that is
- * open on this machine could change what is played, blindly or, by a name of its own that points here, read the ledger.
+ * open on this machine could change what is played, blindly or, by its own host name that points here, read the ledger.
  * Programs send no `Origin`. A foreign `Host` is refused to callers on this machine alone: in a network of containers the
  * sandbox has names that it does not know.
  */

@@ -20,7 +20,7 @@ import {
 
 type Handler = (call: Call, sandbox: Sandbox, id: string) => Promise<Reply> | Reply;
 
-/** Every control route; `:id` takes one segment. The guide in docs/sandbox.md is checked against these keys. */
+/** Every control route; `:id` takes one segment. sandbox/README.md is checked against these keys. */
 export const controlRoutes: Readonly<Record<string, Handler>> = {
   'GET /_control/health': () => json(200, { ok: true }),
 

@@ -25,7 +25,7 @@ export const dialectChange = z.strictObject({
 
 export const speedChange = z.strictObject({ speed: z.number().min(0.001).max(1e9) });
 
-/** The vendor checks the rest: each has limits of its own. */
+/** The vendor checks the rest: each has its own limits. */
 export const limitsChange = z.looseObject({ vendor: z.string().optional() });
 
 export const resetOptions = z.strictObject({ seed: z.number().int().optional() });

@@ -113,7 +113,7 @@ export const commonFaults: readonly FaultDefinition[] = [
   // Refusals that stay.
   {
     name: 'bad-request',
-    summary: '400: the request is refused for good.',
+    summary: '400: the request is refused permanently.',
     effect: refuse(400, 'invalid'),
     ...stays,
   },
@@ -136,7 +136,7 @@ export const commonFaults: readonly FaultDefinition[] = [
     argument: { meaning: 'status, a blank, the body', default: '400 {}', kind: 'word' },
     ...once,
   },
-  // Server trouble. "before" and "after" are told apart by what exists at the vendor, never by the answer.
+  // Server trouble. "before" and "after" differ in what exists at the vendor, never in the answer.
   {
     name: 'server-error',
     summary: "5xx in the vendor's envelope, before the vendor did anything.",

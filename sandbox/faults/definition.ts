@@ -17,7 +17,7 @@ export interface Refusal {
     | 'unavailable'
     /** A proxy in front of the vendor answered: HTML, no envelope. */
     | 'gateway';
-  /** Where the wait is told, and how long it is. */
+  /** Where the answer says how long to wait, and how long that is. */
   readonly hint?: { readonly seconds: number; readonly inHeader: boolean; readonly inBody: boolean };
 }
 

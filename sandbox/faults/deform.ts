@@ -80,7 +80,7 @@ export function byteOrderMark(reply: Reply): Reply {
   return { ...reply, body: `\uFEFF${reply.body.toString()}` };
 }
 
-/** Filler inside the JSON (a field of its own, or blanks in a bare array), or behind any other body. */
+/** Filler inside the JSON (a separate field, or blanks in a bare array), or behind any other body. */
 export function hugeBody(reply: Reply, mebibytes: string): Reply {
   const bytes = Math.max(1, Number(mebibytes)) * MEBIBYTE;
   const text = reply.body.toString();

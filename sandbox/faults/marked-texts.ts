@@ -47,7 +47,7 @@ export class MarkedTexts {
     return found;
   }
 
-  /** Faults of a text that strike at other routes, in copies of their own: those are counted per job. */
+  /** Faults of a text that strike at other routes, in separate copies: those are counted per job. */
   forLater(text: string): BoundFault[] {
     return this.later(this.of(text));
   }

@@ -1,6 +1,6 @@
 import type { ActiveFault, FaultDefinition } from './definition.ts';
 
-/** Faults of replies that are lists of rows about several jobs, equal for every vendor that has such. */
+/** Faults of replies that are lists of rows about several jobs, the same for every vendor that has such replies. */
 export function rowFaults(routes: readonly [string, ...string[]]): FaultDefinition[] {
   const common = { effect: { kind: 'vendor' }, routes, scope: 'request', markerTimes: 1 } as const;
   return [
@@ -14,7 +14,7 @@ export function rowFaults(routes: readonly [string, ...string[]]): FaultDefiniti
     },
     {
       name: 'rows-foreign',
-      summary: 'Between the rows stand n others that nobody asked for.',
+      summary: 'Between the rows stand n others that were not asked for.',
       argument: { meaning: 'rows', default: '1', kind: 'integer' },
       ...common,
     },
@@ -22,7 +22,7 @@ export function rowFaults(routes: readonly [string, ...string[]]): FaultDefiniti
   ];
 }
 
-/** The rows as the striking faults leave them. `foreign` makes up a row that nobody asked for. */
+/** The rows as the striking faults leave them. `foreign` makes up a row that was not asked for. */
 export function disturbedRows<T>(rows: readonly T[], active: readonly ActiveFault[], foreign: () => T): T[] {
   let disturbed = [...rows];
   for (const { name, argument } of active) {

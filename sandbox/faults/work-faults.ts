@@ -34,7 +34,7 @@ export function absenceFaults(routes: readonly [string, ...string[]]): FaultDefi
     },
     {
       name: 'gone-after',
-      summary: '404 for ever after the first n look-ups of the job.',
+      summary: '404 forever after the first n look-ups of the job.',
       argument: { meaning: 'look-ups', default: '2', kind: 'integer' },
       routes,
       ...ofJob,

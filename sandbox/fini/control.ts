@@ -49,7 +49,7 @@ const newJobs = z.strictObject({
   isDraft: z.boolean().default(true),
 });
 
-/** Control routes of Fini alone: records and jobs that are simply there, as if somebody else had made them. */
+/** Control routes of Fini alone: records and jobs that are simply there, as if another client had made them. */
 export function finiControls(parts: FiniParts): Record<string, VendorControl> {
   const { library, work, settings } = parts;
   const found = (id: string): FiniRecord => {

@@ -195,7 +195,7 @@ class FiniDouble implements VendorDouble {
       const record = this.#library.record(text) ?? this.#library.recordByUrl(workspace, text);
       return record === undefined ? text : recordText(record);
     });
-    // Long lists are told by their beginning: the ledger holds no whole body.
+    // Only the beginning of long lists: the ledger holds no whole body.
     const source = submitted.slice(0, 20).join(' ').slice(0, 1_000) || null;
     return { kind: 'create', source, faults: marks.ofRequest(texts) };
   }

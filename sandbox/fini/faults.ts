@@ -56,7 +56,7 @@ const ownFaults: readonly FaultDefinition[] = [
   },
   {
     name: 'unknown-job-status',
-    summary: 'The job shows this status word instead of `IN_PROGRESS`. With `in-progress-forever` it does so for ever.',
+    summary: 'The job shows this status word instead of `IN_PROGRESS`. With `in-progress-forever` it does so forever.',
     argument: { meaning: 'the word', default: 'PROCESSING', kind: 'word' },
     ...ofAny,
   },
@@ -75,7 +75,7 @@ const ownFaults: readonly FaultDefinition[] = [
   {
     name: 'completed-without-success',
     summary:
-      'The run ends `COMPLETED`, yet the record has `success` false, an `error` text beside `success` true, or both.',
+      'The run ends `COMPLETED`, yet the record has `success` false, an `error` text next to `success` true, or both.',
     argument: {
       meaning: 'what is wrong',
       default: 'no-success',
@@ -94,7 +94,7 @@ const ownFaults: readonly FaultDefinition[] = [
   },
   {
     name: 'changed-late',
-    summary: 'Once the run has ended, the first n reads of the record by id deny `changed`; 0 means for ever.',
+    summary: 'Once the run has ended, the first n reads of the record by id deny `changed`; 0 means forever.',
     argument: { meaning: 'reads', default: '1', kind: 'integer' },
     ...ofIngestion,
   },
@@ -139,7 +139,7 @@ const ownFaults: readonly FaultDefinition[] = [
   },
   {
     name: 'unreadable-job',
-    summary: 'The status route answers 500 to the first n requests that name this job; 0 means for ever.',
+    summary: 'The status route answers 500 to the first n requests that name this job; 0 means forever.',
     argument: { meaning: 'requests', default: '0', kind: 'integer' },
     ...ofGeneration,
   },

@@ -11,7 +11,7 @@ import { statusRow } from './render.ts';
 
 /**
  * POST /v2/knowledge/public/jobs/status. One id that is unknown, of another workspace or no generation fails the whole
- * request with 404, and the answer does not say which. Rows come in an order of their own.
+ * request with 404, and the answer does not say which. Rows come in no promised order.
  */
 export function jobStatus({ library, work, settings }: FiniParts, { call, grant, faults, body }: FiniRequest): Reply {
   const asked = read(statusBody, body);

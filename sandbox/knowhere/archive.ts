@@ -13,7 +13,7 @@ const HARMLESS_NAME = 'xx/sandbox-evil.txt';
 const EVIL_NAME = '../sandbox-evil.txt';
 
 /**
- * Makes result ZIPs when somebody first asks. The same job always gives the same bytes, so only size and hash are kept
+ * Makes a result ZIP at the first request for it. The same job always gives the same bytes, so only size and hash are kept
  * for each job, and the bytes of the latest ones.
  */
 export class ArchiveShelf {

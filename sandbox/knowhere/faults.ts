@@ -5,7 +5,7 @@ import { absenceFaults, workFaults } from '../faults/work-faults.ts';
 /** Route names of this vendor; faults are armed by them. The first one creates jobs. */
 export const knowhereRoutes = ['create', 'lookup', 'list', 'confirm', 'delete', 'upload', 'result'] as const;
 export type KnowhereRoute = (typeof knowhereRoutes)[number];
-/** Routes of the storage behind the links, which is no part of the API. */
+/** Routes of the storage behind the links, which is not part of the API. */
 export type StorageRoute = Extract<KnowhereRoute, 'upload' | 'result'>;
 
 const vendor = { effect: { kind: 'vendor' } } as const;
@@ -69,7 +69,7 @@ const ownFaults: readonly FaultDefinition[] = [
   },
   {
     name: 'unknown-status',
-    summary: 'The job shows a status word of no schema instead of `running`. With `stall` it does so for ever.',
+    summary: 'The job shows a status word of no schema instead of `running`. With `stall` it does so forever.',
     argument: { meaning: 'the word', default: 'processing', kind: 'word' },
     ...ofJob,
   },
@@ -199,7 +199,7 @@ const ownFaults: readonly FaultDefinition[] = [
   },
   {
     name: 'result-not-zip',
-    summary: 'The link answers 200 with something that is no ZIP.',
+    summary: 'The link answers 200 with something that is not a ZIP.',
     ...of('result'),
   },
 ];

@@ -4,7 +4,7 @@ import type { KnowhereJob } from './job.ts';
 import type { KnowhereParts } from './parts.ts';
 import { uploadLinkSeconds } from './settings.ts';
 
-/** A fresh upload link of a job. DOC shows one in each Get Job, with a life of its own. */
+/** A fresh upload link of a job. DOC shows one in each Get Job, and each lives from then on. */
 export function uploadLink({ links, settings }: KnowhereParts, call: Call, job: KnowhereJob): string | null {
   if (job.upload === null) return null;
   const path = `/knowhere/_storage/uploads/${job.id}/${encodeURIComponent(job.fileName)}`;

@@ -7,7 +7,7 @@ export type LinkCheck =
 
 /**
  * Makes and checks links that look like presigned S3 links. The signature covers method, path, life and the signed
- * header, not the host: a client behind a port mapping reaches us under another name, and that is no forgery.
+ * header, not the host: a client behind a port mapping reaches us under another name, and that is not a forgery.
  */
 export class LinkSigner {
   readonly #secret = randomBytes(32);

@@ -15,7 +15,7 @@ export interface Upload {
   readonly md5: string;
 }
 
-/** Keeps uploads in a temporary folder of its own, made at the first upload and removed at the end. */
+/** Keeps uploads in its own temporary folder, made at the first upload and removed at the end. */
 export class UploadShelf {
   #folder: Promise<string> | undefined;
   #serial = 0;

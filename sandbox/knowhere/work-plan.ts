@@ -15,7 +15,7 @@ const CONVERTED = new Set(['doc', 'docx', 'xls', 'xlsx', 'pptx']);
 
 /**
  * Durations after the vendor's own polling guide: 10 to 30 s for up to 10 pages, 30 s and more for up to 50.
- * Each document gets lengths of its own, the same on every run.
+ * Each document gets its own lengths, the same on every run.
  * @param fixedMs - total length that a fault asked for, work ms
  */
 export function plannedWork(
@@ -43,7 +43,7 @@ export function plannedWork(
   };
 }
 
-/** Pages of a document behind a URL, which we never fetch: 1 to 12, told by its name. */
+/** Pages of a document behind a URL, which we never fetch: 1 to 12, derived from its name. */
 export function imaginedPages(url: string): number {
   return 1 + Math.floor(fraction(url) * 12);
 }

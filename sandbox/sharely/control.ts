@@ -68,7 +68,7 @@ const newToken = z.strictObject({
   apiKey: z.string().default('sk-sharely-control'),
 });
 
-/** Control routes of Sharely alone: things that are simply there, as if somebody else had made them. */
+/** Control routes of Sharely alone: things that are simply there, as if another client had made them. */
 export function sharelyControls(parts: SharelyParts): Record<string, VendorControl> {
   const { estate, workflows, tokens, marks, settings } = parts;
   const times = <T>(number: number, make: (index: number) => T): T[] =>

@@ -99,7 +99,7 @@ const ownFaults: readonly FaultDefinition[] = [
   },
   {
     name: 'workflow-stays-as',
-    summary: 'The workflow shows this status for ever, until it is ended by hand.',
+    summary: 'The workflow shows this status forever, until it is ended by hand.',
     argument: { meaning: 'the status', default: 'RUNNING', kind: 'word' },
     ...ofWorkflow,
   },
@@ -142,8 +142,7 @@ const ownFaults: readonly FaultDefinition[] = [
   },
   {
     name: 'completed-without-effect',
-    summary:
-      'The workflow says `COMPLETED`, but the resource shows nothing of it for n seconds more; 0 means for ever.',
+    summary: 'The workflow says `COMPLETED`, but the resource shows nothing of it for n seconds more; 0 means forever.',
     argument: { meaning: 'seconds', default: '0', kind: 'integer' },
     ...ofWorkflow,
   },

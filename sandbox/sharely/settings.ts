@@ -9,7 +9,7 @@ const success = z.union([z.literal(200), z.literal(201), z.literal(202), z.liter
 const schema = z.strictObject({
   /** Life of a token, seconds. */
   tokenSeconds: z.number().min(0.05).max(31_536_000),
-  /** What the JWT says of its end: the truth, nothing, or something that is no number. */
+  /** What the JWT says of its end: the truth, nothing, or something that is not a number. */
   tokenExp: z.enum(['present', 'absent', 'unreadable']),
   /** True: a raw API key is taken in place of a token, as one page of the vendor says. */
   acceptsRawKey: z.boolean(),

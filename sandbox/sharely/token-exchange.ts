@@ -15,7 +15,7 @@ export async function exchangeToken(parts: SharelyParts, request: SharelyRequest
   const apiKey = admission.apiKey ?? '';
   if (!isKnownKey(apiKey)) return errorReply('old', 401, 'Invalid API key');
   if (!isUuid(workspace.id)) return errorReply('old', 400, 'workspaceId must be a UUID');
-  // No body at all stands for `{}`; one that is no JSON does not.
+  // No body at all stands for `{}`; one that is not JSON does not.
   const isEmpty = body === undefined && (await call.text()).trim() === '';
   const asked = read(tokenBody, isEmpty ? {} : body);
   if (typeof asked === 'string') return errorReply('old', 400, asked);

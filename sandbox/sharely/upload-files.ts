@@ -10,14 +10,14 @@ export interface StoredFile {
   readonly sha256: string;
 }
 
-/** Keeps uploads in a temporary folder of its own, made at the first upload and removed at the end. */
+/** Keeps uploads in its own temporary folder, made at the first upload and removed at the end. */
 export class UploadFiles {
   #folder: Promise<string> | undefined;
   #serial = 0;
 
   /**
    * Writes what `content` hands over to a new file.
-   * @param onBytes - told how many bytes have come; may throw to end it, and then nothing is kept
+   * @param onBytes - called with the bytes that have come; may throw to end it, and then nothing is kept
    */
   async store(
     content: (sink: (piece: Buffer) => Promise<void>) => Promise<void>,

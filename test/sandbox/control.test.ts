@@ -1,9 +1,10 @@
 import { once } from 'node:events';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { request, type IncomingMessage } from 'node:http';
 import { tmpdir } from 'node:os';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { VendorSettingError, startSandbox, type Sandbox } from '../../sandbox/index.ts';
+import { readPages } from './pages.ts';
 
 /** Control routes, the ledger, and how the sandbox starts and ends. */
 
@@ -172,8 +173,8 @@ describe('control routes', () => {
     expect(answer).toMatchObject({ status: 413, body: { sandbox: { error: expect.stringContaining('larger than') } } });
   });
 
-  test('the guide names every control route', async () => {
-    const guide = readFileSync(new URL('../../docs/sandbox.md', import.meta.url), 'utf8');
+  test('the pages name every control route', async () => {
+    const guide = readPages();
     const { body } = await http('GET', sandbox.url);
     for (const route of body.control) expect(guide).toContain(`\`${route as string}\``);
   });

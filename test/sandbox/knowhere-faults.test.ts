@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { UnknownFaultError, startSandbox, type FaultDefinition, type Sandbox } from '../../sandbox/index.ts';
+import { readPages } from './pages.ts';
 
 /**
  * Every line of Knowhere's fault table strikes as it says; one case each, and the last test counts them. The other
@@ -615,9 +615,9 @@ describe('rules', () => {
   });
 });
 
-describe('the guide', () => {
-  test('lists every fault of every vendor as the tables have it', async () => {
-    const guide = readFileSync(new URL('../../docs/sandbox.md', import.meta.url), 'utf8');
+describe('the pages', () => {
+  test('list every fault of every vendor as the tables have it', async () => {
+    const guide = readPages();
     const all = await startSandbox();
     const definitions = all.faults.table().map(({ definition }) => definition);
     await all.close();
@@ -627,7 +627,7 @@ describe('the guide', () => {
   });
 });
 
-/** One row of the fault tables in docs/sandbox.md. */
+/** One row of the fault tables in the sandbox's pages. */
 function guideLine({ name, summary, argument, markerTimes, scope }: FaultDefinition): string {
   const words = argument?.words === undefined ? '' : ` (${argument.words.map((word) => `\`${word}\``).join(', ')})`;
   const shown = argument === undefined ? '–' : `${argument.meaning}${words}, default \`${argument.default}\``;

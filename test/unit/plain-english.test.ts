@@ -19,6 +19,10 @@ const pages = [
   'docs/vendors/fini.md',
   'docs/vendors/knowhere.md',
   'docs/vendors/sharely.md',
+  'sandbox/README.md',
+  'sandbox/fini/README.md',
+  'sandbox/knowhere/README.md',
+  'sandbox/sharely/README.md',
 ];
 const rooms = ['config', 'consumers', 'ports', 'producers'];
 

@@ -13,7 +13,7 @@ export async function sandbox(flags: { port?: number; speed: number; dialect?: '
   const lines = [
     ...(isElsewhere ? [`Port ${usualPort} is taken, so this is ${server.port}.`] : []),
     ...describeSandbox(server),
-    'Any key of the vendor’s form is good: sk_…, fini_…, sk-sharely-…. Faults, limits and the ledger: docs/sandbox.md',
+    'Any key of the vendor’s form is good: sk_…, fini_…, sk-sharely-…. Faults, limits and the ledger: sandbox/README.md',
   ];
   process.stdout.write(`${lines.join('\n')}\n`);
   await signal;
