@@ -1,11 +1,11 @@
 import { defineVendor } from '../define-vendor.ts';
 import { account } from './account.ts';
-import { ingest, refresh } from './documents.ts';
+import { ingest, refresh } from './operations/documents.ts';
 import { readError } from './errors.ts';
-import { bulkGenerate, generate } from './knowledge.ts';
+import { bulkGenerate, generate } from './operations/knowledge.ts';
 import { addressLookup, documentLookup, jobLookup } from './lookups.ts';
-import { refreshChanged } from './refresh-changed.ts';
-import { watch } from './watch.ts';
+import { refreshChanged } from './operations/refresh-changed.ts';
+import { watch } from './operations/watch.ts';
 
 /** Knowledge for support agents: https://docs.usefini.com. What is documented and what is not: docs/vendors/fini.md. */
 export const fini = defineVendor({

@@ -17,9 +17,9 @@ import { readError, readLimits } from './errors.ts';
 import { getJob } from './get-job.ts';
 import { carriesExtension, fileNameOf, parseInput, toCreateBody, watchInput, type ParseInput } from './input.ts';
 import { toReport } from './report.ts';
-import { confirmResults } from './results.ts';
+import { confirmResults } from './operations/results.ts';
 import { toStatus } from './status.ts';
-import { toUpload, uploadFile } from './upload.ts';
+import { toUpload, uploadFile } from './operations/upload.ts';
 import { createReply, job as wireJob, jobLabel, jobList, type WireJob } from './wire.ts';
 
 const account = z.strictObject({

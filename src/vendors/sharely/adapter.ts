@@ -1,11 +1,11 @@
 import { defineVendor } from '../define-vendor.ts';
 import { account, obtainToken } from './account.ts';
 import { readError } from './errors.ts';
-import { knowledgeAssignRoles, knowledgeDelete, knowledgeUnassignRoles } from './knowledge.ts';
+import { knowledgeAssignRoles, knowledgeDelete, knowledgeUnassignRoles } from './operations/knowledge.ts';
 import { knowledgeLookup, workflowLookup } from './lookups.ts';
-import { roleCreate, roleDelete, roleUpdate, roleUpsert } from './roles.ts';
-import { taxonomyPublish, watch } from './taxonomy.ts';
-import { knowledgeUpload } from './upload.ts';
+import { roleCreate, roleDelete, roleUpdate, roleUpsert } from './operations/roles.ts';
+import { taxonomyPublish, watch } from './operations/taxonomy.ts';
+import { knowledgeUpload } from './operations/upload.ts';
 import { listVendorJobs } from './vendor-jobs.ts';
 
 /** Roles, knowledge and taxonomies of a Sharely workspace: https://docs.sharely.ai, API v1, which its vendor calls BETA. */

@@ -1,4 +1,4 @@
-import type { Context } from './account.ts';
+import type { Context } from '../account.ts';
 
 /** The slice of a long list that the request at hand is for. */
 export interface Part<Item> {

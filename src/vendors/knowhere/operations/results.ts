@@ -1,11 +1,11 @@
-import { describeDuration } from '../../core/describe.ts';
-import { LinkExpiredError, StepFailedError, VendorRejectedError } from '../../core/errors.ts';
-import type { JsonObject } from '../../core/json.ts';
-import type { ErrorInfo, VendorJob } from '../../core/submission.ts';
-import type { Artifact, ConfirmReply, StepContext } from '../../ports/vendor-adapter.ts';
-import { getJob } from './get-job.ts';
-import { toJobError, toReport, toResult } from './report.ts';
-import type { WireJob } from './wire.ts';
+import { describeDuration } from '../../../core/describe.ts';
+import { LinkExpiredError, StepFailedError, VendorRejectedError } from '../../../core/errors.ts';
+import type { JsonObject } from '../../../core/json.ts';
+import type { ErrorInfo, VendorJob } from '../../../core/submission.ts';
+import type { Artifact, ConfirmReply, StepContext } from '../../../ports/vendor-adapter.ts';
+import { getJob } from '../get-job.ts';
+import { toJobError, toReport, toResult } from '../report.ts';
+import type { WireJob } from '../wire.ts';
 
 /**
  * How long the file of a job that is `done` may be out of reach, ms. Storage that is replicated shows a new file seconds

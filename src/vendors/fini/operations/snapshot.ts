@@ -1,10 +1,10 @@
-import { VendorRejectedError } from '../../core/errors.ts';
-import type { Json } from '../../core/json.ts';
-import type { VendorHttp } from '../../ports/vendor-adapter.ts';
-import { parseTimestamp } from '../timestamps.ts';
-import { canonicalUrl } from './addresses.ts';
-import { getRecords, listRecords } from './records.ts';
-import { toBefore, type Before, type RunNotes } from './runs.ts';
+import { VendorRejectedError } from '../../../core/errors.ts';
+import type { Json } from '../../../core/json.ts';
+import type { VendorHttp } from '../../../ports/vendor-adapter.ts';
+import { parseTimestamp } from '../../timestamps.ts';
+import { canonicalUrl } from '../addresses.ts';
+import { getRecords, listRecords } from '../records.ts';
+import { toBefore, type Before, type RunNotes } from '../runs.ts';
 
 /** How the records of one request stood before it; saved with the intent. */
 export interface Snapshot {

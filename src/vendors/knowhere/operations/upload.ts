@@ -1,9 +1,9 @@
-import { InvalidSubmissionError, StepFailedError } from '../../core/errors.ts';
-import type { JsonObject } from '../../core/json.ts';
-import type { VendorJob } from '../../core/submission.ts';
-import type { StepContext } from '../../ports/vendor-adapter.ts';
-import { getJob } from './get-job.ts';
-import type { ParseInput } from './input.ts';
+import { InvalidSubmissionError, StepFailedError } from '../../../core/errors.ts';
+import type { JsonObject } from '../../../core/json.ts';
+import type { VendorJob } from '../../../core/submission.ts';
+import type { StepContext } from '../../../ports/vendor-adapter.ts';
+import { getJob } from '../get-job.ts';
+import type { ParseInput } from '../input.ts';
 
 /** Links that are asked for after the first one was refused. Each is a chance, and one that signs wrongly does so again. */
 const maxFreshLinks = 3;

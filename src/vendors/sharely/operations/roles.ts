@@ -1,9 +1,9 @@
-import type { JsonObject } from '../../core/json.ts';
-import type { Intent } from '../../core/submission.ts';
-import type { ReconcileReply } from '../../ports/vendor-adapter.ts';
-import { defineOperation } from '../define-vendor.ts';
-import { parseTimestamp } from '../timestamps.ts';
-import { readById, readOrGone, type Context, type SharelyAccount } from './account.ts';
+import type { JsonObject } from '../../../core/json.ts';
+import type { Intent } from '../../../core/submission.ts';
+import type { ReconcileReply } from '../../../ports/vendor-adapter.ts';
+import { defineOperation } from '../../define-vendor.ts';
+import { parseTimestamp } from '../../timestamps.ts';
+import { readById, readOrGone, type Context, type SharelyAccount } from '../account.ts';
 import {
   roleCreateInput,
   roleDeleteInput,
@@ -12,8 +12,8 @@ import {
   type RoleCreateInput,
   type RoleUpdateInput,
   type RoleUpsertInput,
-} from './input.ts';
-import { role, roleList, type WireRole } from './wire.ts';
+} from '../input.ts';
+import { role, roleList, type WireRole } from '../wire.ts';
 import {
   confirmGraceMs,
   factOf,

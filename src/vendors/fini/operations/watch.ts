@@ -1,7 +1,7 @@
-import type { SubmitReply } from '../../ports/vendor-adapter.ts';
-import { operation } from './account.ts';
-import { watchInput } from './input.ts';
-import { toExtra } from './runs.ts';
+import type { SubmitReply } from '../../../ports/vendor-adapter.ts';
+import { operation } from '../account.ts';
+import { watchInput } from '../input.ts';
+import { toExtra } from '../runs.ts';
 
 export const watch = operation({
   summary: 'Watches knowledge jobs or documents that were started elsewhere.',

@@ -1,12 +1,12 @@
-import { VendorContractError } from '../../core/errors.ts';
-import type { JsonObject } from '../../core/json.ts';
-import type { ErrorInfo } from '../../core/submission.ts';
-import type { SubmitReply, VendorRef } from '../../ports/vendor-adapter.ts';
-import { operation, type Context } from './account.ts';
-import { bulkPath, jobsInError } from './errors.ts';
-import { bulkGenerateInput, generateInput, type BulkGenerateInput } from './input.ts';
+import { VendorContractError } from '../../../core/errors.ts';
+import type { JsonObject } from '../../../core/json.ts';
+import type { ErrorInfo } from '../../../core/submission.ts';
+import type { SubmitReply, VendorRef } from '../../../ports/vendor-adapter.ts';
+import { operation, type Context } from '../account.ts';
+import { bulkPath, jobsInError } from '../errors.ts';
+import { bulkGenerateInput, generateInput, type BulkGenerateInput } from '../input.ts';
 import { partOf, type Part } from './parts.ts';
-import { bulkReply, generateReply } from './wire.ts';
+import { bulkReply, generateReply } from '../wire.ts';
 
 const poll = { initialDelayMs: 3_000, factor: 1.5, maxDelayMs: 30_000, deadlineMs: 1_800_000 };
 const graceMs = 30_000;

@@ -1,16 +1,16 @@
 import { randomBytes } from 'node:crypto';
-import { VendorContractError } from '../../core/errors.ts';
-import { clip, type Json } from '../../core/json.ts';
-import type { Intent } from '../../core/submission.ts';
-import type { ReconcileReply, SubmitReply } from '../../ports/vendor-adapter.ts';
-import { defineOperation } from '../define-vendor.ts';
-import { parseTimestamp } from '../timestamps.ts';
-import { call, readById, type Context, type SharelyAccount } from './account.ts';
-import { knowledgeUploadInput, type KnowledgeUploadInput } from './input.ts';
-import { toKnowledgeFacts } from './lookups.ts';
+import { VendorContractError } from '../../../core/errors.ts';
+import { clip, type Json } from '../../../core/json.ts';
+import type { Intent } from '../../../core/submission.ts';
+import type { ReconcileReply, SubmitReply } from '../../../ports/vendor-adapter.ts';
+import { defineOperation } from '../../define-vendor.ts';
+import { parseTimestamp } from '../../timestamps.ts';
+import { call, readById, type Context, type SharelyAccount } from '../account.ts';
+import { knowledgeUploadInput, type KnowledgeUploadInput } from '../input.ts';
+import { toKnowledgeFacts } from '../lookups.ts';
 import { multipart } from './multipart.ts';
-import { readKnowledgeState } from './status.ts';
-import { knowledge, knowledgeList, submitReply, type WireKnowledge } from './wire.ts';
+import { readKnowledgeState } from '../status.ts';
+import { knowledge, knowledgeList, submitReply, type WireKnowledge } from '../wire.ts';
 import { confirmGraceMs, factOf, graceMs, longPoll, settleOn, workspaceOf, type Reading } from './workflows.ts';
 
 /**

@@ -1,7 +1,7 @@
-import { defineOperation } from '../define-vendor.ts';
-import { readOrGone, type SharelyAccount } from './account.ts';
-import { taxonomyPublishInput, watchInput } from './input.ts';
-import { taxonomy, taxonomyList } from './wire.ts';
+import { defineOperation } from '../../define-vendor.ts';
+import { readOrGone, type SharelyAccount } from '../account.ts';
+import { taxonomyPublishInput, watchInput } from '../input.ts';
+import { taxonomy, taxonomyList } from '../wire.ts';
 import { confirmGraceMs, graceMs, longPoll, settleOn, start, toJobs, workspaceOf } from './workflows.ts';
 
 const operation = defineOperation<SharelyAccount>();

@@ -1,16 +1,16 @@
-import { VendorContractError } from '../../core/errors.ts';
-import type { Json } from '../../core/json.ts';
-import type { ErrorInfo, Intent, VendorJob } from '../../core/submission.ts';
-import type { ConfirmReply, ReconcileReply, SubmitReply, VendorRef } from '../../ports/vendor-adapter.ts';
-import { parseTimestamp } from '../timestamps.ts';
-import { operation, type Context } from './account.ts';
-import { WantedPages } from './addresses.ts';
-import { ingestInput, looksLikeUrl, refreshInput, type IngestInput } from './input.ts';
+import { VendorContractError } from '../../../core/errors.ts';
+import type { Json } from '../../../core/json.ts';
+import type { ErrorInfo, Intent, VendorJob } from '../../../core/submission.ts';
+import type { ConfirmReply, ReconcileReply, SubmitReply, VendorRef } from '../../../ports/vendor-adapter.ts';
+import { parseTimestamp } from '../../timestamps.ts';
+import { operation, type Context } from '../account.ts';
+import { WantedPages } from '../addresses.ts';
+import { ingestInput, looksLikeUrl, refreshInput, type IngestInput } from '../input.ts';
 import { partOf } from './parts.ts';
-import { getRecords, listRecords } from './records.ts';
-import { hasBegun, readNotes, toExtra, type RunNotes } from './runs.ts';
+import { getRecords, listRecords } from '../records.ts';
+import { hasBegun, readNotes, toExtra, type RunNotes } from '../runs.ts';
 import { notesFor, readSnapshot, snapshotPages, snapshotRecords, unknownDocuments, type Snapshot } from './snapshot.ts';
-import { ingestReply, refreshReply, type WireRecord } from './wire.ts';
+import { ingestReply, refreshReply, type WireRecord } from '../wire.ts';
 
 type WithIds = Context<{ documentIds: string[] }>;
 

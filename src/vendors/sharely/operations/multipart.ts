@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { OpenFile } from '../../ports/vendor-adapter.ts';
+import type { OpenFile } from '../../../ports/vendor-adapter.ts';
 
 export interface MultipartFile {
   field: string;

@@ -1,14 +1,14 @@
-import { AccountHeldError, VendorThrottledError } from '../../core/errors.ts';
-import type { JsonObject } from '../../core/json.ts';
-import type { VendorJob } from '../../core/submission.ts';
-import type { ConfirmReply, ReconcileReply } from '../../ports/vendor-adapter.ts';
-import { operation, type Context } from './account.ts';
+import { AccountHeldError, VendorThrottledError } from '../../../core/errors.ts';
+import type { JsonObject } from '../../../core/json.ts';
+import type { VendorJob } from '../../../core/submission.ts';
+import type { ConfirmReply, ReconcileReply } from '../../../ports/vendor-adapter.ts';
+import { operation, type Context } from '../account.ts';
 import { refreshSteps } from './documents.ts';
-import { refreshChangedInput, type RefreshChangedInput } from './input.ts';
+import { refreshChangedInput, type RefreshChangedInput } from '../input.ts';
 import { giveUpBulk, submitBulk } from './knowledge.ts';
 import { partOf } from './parts.ts';
-import { getRecords, listRecords } from './records.ts';
-import type { WireRecord } from './wire.ts';
+import { getRecords, listRecords } from '../records.ts';
+import type { WireRecord } from '../wire.ts';
 
 const generateStage = 'generate';
 const listedPages = 1_000;

@@ -1,9 +1,9 @@
-import { VendorRejectedError } from '../../core/errors.ts';
-import type { Json, JsonObject } from '../../core/json.ts';
-import type { VendorJob } from '../../core/submission.ts';
-import type { ConfirmReply, HttpReply, SubmitReply } from '../../ports/vendor-adapter.ts';
-import { call, type Context } from './account.ts';
-import { submitReply, type Accepted } from './wire.ts';
+import { VendorRejectedError } from '../../../core/errors.ts';
+import type { Json, JsonObject } from '../../../core/json.ts';
+import type { VendorJob } from '../../../core/submission.ts';
+import type { ConfirmReply, HttpReply, SubmitReply } from '../../../ports/vendor-adapter.ts';
+import { call, type Context } from '../account.ts';
+import { submitReply, type Accepted } from '../wire.ts';
 
 /**
  * What all operations share: a request that starts work, the vendor jobs that stand for it, and the reading back that

@@ -1,10 +1,10 @@
-import { VendorRejectedError } from '../../core/errors.ts';
-import type { JsonObject } from '../../core/json.ts';
-import type { ReconcileReply, SubmitReply } from '../../ports/vendor-adapter.ts';
-import { defineOperation } from '../define-vendor.ts';
-import { readById, readOrGone, type Context, type SharelyAccount } from './account.ts';
-import { knowledgeDeleteInput, knowledgeRolesInput, type KnowledgeRolesInput } from './input.ts';
-import { id, knowledge, knowledgeRoles, type WireKnowledge } from './wire.ts';
+import { VendorRejectedError } from '../../../core/errors.ts';
+import type { JsonObject } from '../../../core/json.ts';
+import type { ReconcileReply, SubmitReply } from '../../../ports/vendor-adapter.ts';
+import { defineOperation } from '../../define-vendor.ts';
+import { readById, readOrGone, type Context, type SharelyAccount } from '../account.ts';
+import { knowledgeDeleteInput, knowledgeRolesInput, type KnowledgeRolesInput } from '../input.ts';
+import { id, knowledge, knowledgeRoles, type WireKnowledge } from '../wire.ts';
 import {
   confirmGraceMs,
   factOf,
