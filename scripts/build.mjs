@@ -8,6 +8,7 @@ const distDir = join(projectDir, 'dist');
 const commandFile = join(distDir, 'cli', 'main.js');
 const stampFile = join(projectDir, '.jobferry', 'build-stamp');
 
+/** @param {string} folder */
 function filesBelow(folder) {
   return readdirSync(folder, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
@@ -30,6 +31,7 @@ function fingerprint() {
   return hash.digest('hex');
 }
 
+/** @param {string} wanted */
 function isFresh(wanted) {
   if (!existsSync(stampFile) || !existsSync(commandFile)) return false;
   if (readFileSync(stampFile, 'utf8') !== wanted) return false;
@@ -76,6 +78,7 @@ export async function ensureBuilt({ force = false } = {}) {
   return true;
 }
 
+/** @param {string} folder */
 function emptyFolders(folder) {
   return readdirSync(folder, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isDirectory())
