@@ -4,6 +4,7 @@
  *   app, config → vendors → ports, core
  * A room may skip levels downward, never climb. embedded-redis stands alone; so does sandbox/, which only cli opens, by
  * its published door.
+ * Around src:  test → chaos → bench → src;  test, chaos and bench use scripts, which know one public file of src.
  */
 const below = {
   core: [],
@@ -77,6 +78,50 @@ export default {
       to: { path: '^sandbox/', pathNot: '^sandbox/index\\.ts$' },
     },
     ...rooms,
+    {
+      name: 'src-knows-no-tools',
+      comment: 'what is shipped must not need what is not',
+      severity: 'error',
+      from: { path: '^src/' },
+      to: { path: '^(bench|chaos|scripts|test|examples)/' },
+    },
+    {
+      name: 'bench-imports-no-tests',
+      severity: 'error',
+      from: { path: '^bench/' },
+      to: { path: '^(chaos|test|examples)/' },
+    },
+    {
+      name: 'chaos-imports-no-tests',
+      comment: 'a fire is judged by what it sees from outside: by nothing that tests use to look inside',
+      severity: 'error',
+      from: { path: '^chaos/' },
+      to: { path: '^(test|examples)/' },
+    },
+    {
+      name: 'scripts-know-only-schemas',
+      comment: 'they run before anything is built or installed',
+      severity: 'error',
+      from: { path: '^scripts/' },
+      to: { path: '^(src|bench|chaos|test|examples)/', pathNot: '^src/public-schemas' },
+    },
+    {
+      name: 'the-checker-knows-no-engine',
+      comment:
+        'the fire’s checks and their evidence share no code with what they judge, or one bug would hide the other',
+      severity: 'error',
+      from: { path: '^chaos/lib/(check|check-held|evidence|violation)[.]ts$' },
+      to: { path: '^src/(?!core/|ports/)' },
+    },
+    {
+      name: 'examples-are-users',
+      comment: 'they import what is published, by its name',
+      severity: 'error',
+      from: { path: '^examples/' },
+      to: {
+        path: '^(src/(?!index[.]ts|client[.]ts|conformance/index[.]ts)|sandbox/(?!index[.]ts)|bench|chaos|scripts|test)',
+      },
+    },
   ],
   options: {
     doNotFollow: { path: 'node_modules' },

@@ -36,7 +36,10 @@ try {
   rmSync(freshFolder, { recursive: true, force: true });
 }
 
-/** @returns true where the report differs from the one that is checked in */
+/**
+ * @param {{ name: string, types: string }} entry
+ * @returns true where the report differs from the one that is checked in
+ */
 function writeReport({ name, types }) {
   const options = { target: 'ES2023', module: 'NodeNext', moduleResolution: 'NodeNext', types: ['node'], strict: true };
   const silent = { default: { logLevel: 'none' } };
@@ -64,6 +67,7 @@ function writeReport({ name, types }) {
       messages: { extractorMessageReporting: silent, tsdocMessageReporting: silent },
     },
   });
+  /** @param {import('@microsoft/api-extractor').ExtractorMessage} message */
   const onMessage = (message) => {
     message.handled = true;
     if (message.logLevel === 'error') console.error(message.text);
@@ -73,6 +77,10 @@ function writeReport({ name, types }) {
   return result.apiReportChanged;
 }
 
+/**
+ * @param {string[]} changed
+ * @param {string[]} gone
+ */
 async function complain(changed, gone) {
   if (changed.length === 0 && gone.length === 0) return;
   for (const file of changed.filter((name) => existsSync(join(reportFolder, name)))) {

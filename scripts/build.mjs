@@ -14,6 +14,7 @@ const parts = [
   { sources: join(projectDir, 'src'), output: distDir, project: 'tsconfig.build.json' },
 ];
 
+/** @param {string} folder */
 function filesBelow(folder) {
   return readdirSync(folder, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
@@ -36,6 +37,7 @@ function fingerprint() {
   return hash.digest('hex');
 }
 
+/** @param {string} wanted */
 function isFresh(wanted) {
   if (!existsSync(stampFile) || !existsSync(commandFile)) return false;
   if (readFileSync(stampFile, 'utf8') !== wanted) return false;
@@ -64,6 +66,7 @@ export async function ensureBuilt({ force = false } = {}) {
       ...['-p', project, '--noEmitOnError', '--listEmittedFiles', '--pretty', 'false'],
     ]);
     const lines = output.split('\n');
+    /** @param {string} line */
     const isEmitted = (line) => line.startsWith('TSFILE:');
     if (code !== 0) {
       console.error(
@@ -86,6 +89,7 @@ export async function ensureBuilt({ force = false } = {}) {
   return true;
 }
 
+/** @param {string} folder */
 function emptyFolders(folder) {
   return readdirSync(folder, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isDirectory())

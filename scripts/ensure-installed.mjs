@@ -2,19 +2,28 @@ import { existsSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { isMain, projectDir, runInForeground, seconds } from './tool.mjs';
 
-const oldestNode = [20, 19];
+const oldestNode = { major: 20, minor: 19 };
+
+/** @typedef {{ version?: string, integrity?: string, optional?: boolean, devOptional?: boolean }} LockedPackage */
 
 /** Ends the process with one line when this Node is too old: what would follow are syntax errors far from the cause. */
 export function requireNode() {
-  const [major, minor] = process.versions.node.split('.').map(Number);
-  if (major > oldestNode[0] || (major === oldestNode[0] && minor >= oldestNode[1])) return;
-  console.error(`jobferry needs Node ${oldestNode.join('.')} or later; this is ${process.versions.node}.`);
+  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+  if (major > oldestNode.major || (major === oldestNode.major && minor >= oldestNode.minor)) return;
+  console.error(
+    `jobferry needs Node ${oldestNode.major}.${oldestNode.minor} or later; this is ${process.versions.node}.`,
+  );
   process.exit(1);
 }
 
+/**
+ * @param {string} path
+ * @returns {Record<string, LockedPackage> | undefined} undefined where there is no such file, or none that npm wrote
+ */
 function readLock(path) {
   try {
-    return JSON.parse(readFileSync(path, 'utf8')).packages;
+    const lock = /** @type {{ packages?: Record<string, LockedPackage> }} */ (JSON.parse(readFileSync(path, 'utf8')));
+    return lock.packages;
   } catch {
     return undefined;
   }
@@ -34,7 +43,7 @@ export function isInstalled(folder = projectDir) {
     const found = present[path];
     // Optional packages for other systems are in the lock file and never on this disk.
     if (found === undefined && (optional || devOptional)) continue;
-    if (found?.version !== version || found.integrity !== integrity) return false;
+    if (found?.version !== version || found?.integrity !== integrity) return false;
   }
   return Object.keys(present).every((path) => wanted[path] !== undefined);
 }
@@ -56,7 +65,7 @@ export async function ensureInstalled() {
       : runInForeground(process.platform === 'win32' ? 'npm.cmd' : 'npm', args, {
           shell: process.platform === 'win32',
         })
-  ).catch((error) => {
+  ).catch((/** @type {Error} */ error) => {
     console.error(`npm cannot be started: ${error.message}`);
     return 1;
   });

@@ -35,11 +35,22 @@ try {
   rmSync(reportDir, { recursive: true, force: true });
 }
 
-/** A test file that cannot even be loaded has no tests to count; it counts as one failure, so that it is not missed. */
+/**
+ * @typedef {{
+ *   testResults: { status: string, assertionResults: { status: string }[] }[],
+ *   numPassedTests: number, numFailedTests: number, numPendingTests: number, numTodoTests: number,
+ * }} TestReport
+ */
+
+/**
+ * A test file that cannot even be loaded has no tests to count; it counts as one failure, so that it is not missed.
+ * @param {string} path
+ */
 function countTests(path) {
+  /** @type {TestReport} */
   let report;
   try {
-    report = JSON.parse(readFileSync(path, 'utf8'));
+    report = /** @type {TestReport} */ (JSON.parse(readFileSync(path, 'utf8')));
   } catch {
     return { passed: 0, failed: 1, skipped: 0 };
   }

@@ -9,11 +9,16 @@ export const projectDir = fileURLToPath(new URL('..', import.meta.url));
 /**
  * The script file behind an installed command. Run with our own Node, it needs neither `npx` nor the links in
  * `node_modules/.bin`, which are shell files on some systems.
+ * @param {string} packageName
  */
 export function toolFile(packageName, binName = packageName) {
   const folder = new URL(`../node_modules/${packageName}/`, import.meta.url);
-  const { bin } = JSON.parse(readFileSync(new URL('package.json', folder), 'utf8'));
-  return fileURLToPath(new URL(typeof bin === 'string' ? bin : bin[binName], folder));
+  const { bin } = /** @type {{ bin?: string | Record<string, string> }} */ (
+    JSON.parse(readFileSync(new URL('package.json', folder), 'utf8'))
+  );
+  const file = typeof bin === 'string' ? bin : bin?.[binName];
+  if (file === undefined) throw new Error(`${packageName} has no command ${binName}`);
+  return fileURLToPath(new URL(file, folder));
 }
 
 /**
@@ -23,6 +28,10 @@ export function toolFile(packageName, binName = packageName) {
  *
  * npm puts a shell between itself and us, and a SIGTERM sent to npm ends that shell without our hearing of it. So under
  * npm the loss of the parent counts as SIGTERM; else a killed `npm start` would leave all its processes behind.
+ * @param {string} command
+ * @param {readonly string[]} args
+ * @param {import('node:child_process').SpawnOptions} [options]
+ * @returns {Promise<number>}
  */
 export function runInForeground(command, args, { cwd = projectDir, ...options } = {}) {
   const child = spawn(command, args, { cwd, stdio: 'inherit', ...options });
@@ -51,7 +60,12 @@ export function runInForeground(command, args, { cwd = projectDir, ...options } 
   });
 }
 
-/** Runs a program quietly; what it printed comes back with its exit code. */
+/**
+ * Runs a program quietly; what it printed comes back with its exit code.
+ * @param {string} command
+ * @param {readonly string[]} args
+ * @returns {Promise<{ code: number, output: string }>}
+ */
 export function runQuietly(command, args) {
   const child = spawn(command, args, { cwd: projectDir, stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';
@@ -63,11 +77,15 @@ export function runQuietly(command, args) {
   });
 }
 
+/** @param {number} startedAt - epoch ms */
 export function seconds(startedAt) {
   return `${((Date.now() - startedAt) / 1000).toFixed(1)} s`;
 }
 
-/** True for the script that was started, false where it is imported by another one. */
+/**
+ * True for the script that was started, false where it is imported by another one.
+ * @param {string} metaUrl
+ */
 export function isMain(metaUrl) {
   return process.argv[1] !== undefined && fileURLToPath(metaUrl) === realpathSync(process.argv[1]);
 }

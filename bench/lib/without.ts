@@ -8,6 +8,7 @@ import { QueueGuard } from '../../src/queues/queue-guard.ts';
 import { RecordStore } from '../../src/queues/record-store.ts';
 import { AccountGate } from '../../src/workers/accounts/account-gate.ts';
 import { TolerantWorker } from '../../src/workers/bullmq/tolerant-worker.ts';
+import { bareScript } from './bare-scripts.ts';
 
 /**
  * Takes protections out of the engine, to see what each costs. Nothing in the product can be switched off, and nothing
@@ -41,37 +42,14 @@ export function takeOut(given: readonly Protection[]): void {
   if (out.has('upkeep')) neglectQueues();
 }
 
-/** The lines of the engine's scripts that are a protection; the rest of each script stays as it is. */
-const lines: Readonly<Partial<Record<Protection, Readonly<Record<string, readonly RegExp[]>>>>> = {
-  fence: {
-    jobferrySave: [
-      /^if redis\.call\('EXISTS', job\) == 0 .*$/m,
-      /^if redis\.call\('GET', lock\) .*$/m,
-      /^local canceledAt = .*\nif unlessCanceled == '1' and canceledAt .*$/m,
-      /^if pollJob ~= job .*$/m,
-      /^local _, submit, waits = .*\nif submit == .*\nif waits == .*$/m,
-    ],
-  },
-  cancel: { jobferryNote: [/^local asked = .*\nlocal _, _, waits = .*\nif asked.*$/m] },
-  list: { jobferrySave: [/^list\(.*$/m], jobferryBegin: [/^list\(.*$/m] },
-};
-
+/** Whole scripts in the place of the engine's. */
 function replaceScripts(out: ReadonlySet<Protection>): void {
   type Define = (this: Redis, name: string, definition: { lua: string; numberOfKeys?: number }) => void;
   const prototype = Redis.prototype as unknown as { defineCommand: Define };
   const { defineCommand } = prototype;
   prototype.defineCommand = function (name, definition) {
-    const doomed = [...out].flatMap((protection) => lines[protection]?.[name] ?? []);
-    const lua = doomed.reduce((script, line) => cut(name, script, line), definition.lua);
-    defineCommand.call(this, name, { ...definition, lua });
+    defineCommand.call(this, name, { ...definition, lua: bareScript(name, definition.lua, out) });
   };
-}
-
-/** A script that was rewritten must not be measured as if it lacked what is still in it. */
-function cut(name: string, script: string, line: RegExp): string {
-  if (!line.test(script))
-    throw new Error(`${name} has no line like ${line.source}: bench/lib/without.ts is out of date`);
-  return script.replace(line, '');
 }
 
 type Method<Name extends 'save' | 'note' | 'begin' | 'holdToSend'> = (

@@ -33,7 +33,7 @@ export function countCommands(): { take(): Record<string, number> } {
     const command = given[0] as unknown as { name: string; args: unknown[] };
     const first = command.args[0];
     const script = command.name.startsWith('eval') && typeof first === 'string' ? names.get(first) : undefined;
-    const name = script === undefined ? command.name : `${command.name}:${script.replace(/:.*$/, '')}`;
+    const name = script === undefined ? command.name : `${command.name}:${script.split(':', 1)[0]}`;
     counts[name] = (counts[name] ?? 0) + 1;
     return sendCommand.apply(this, given);
   };

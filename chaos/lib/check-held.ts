@@ -1,5 +1,5 @@
-import type { Violation } from './check.ts';
 import type { Evidence, VendorRequest, Window } from './evidence.ts';
+import type { Violation } from './violation.ts';
 
 /** From a request that may have shown the account to work, until all workers know better again, ms. */
 const spreadMs = 2_500;

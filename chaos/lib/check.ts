@@ -1,12 +1,6 @@
 import type { Audit, AuditedJob, Evidence, Submitted, Told, VendorCreate, VendorLookUp, Window } from './evidence.ts';
 import { checkHeldAccount } from './check-held.ts';
-
-export interface Violation {
-  /** As numbered in docs/fire-test.md. */
-  invariant: 1 | 2 | 3 | 4 | 5 | 6 | 7;
-  submission: string;
-  what: string;
-}
+import type { Violation } from './violation.ts';
 
 export interface Counts {
   settled: number;

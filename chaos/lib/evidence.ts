@@ -1,4 +1,4 @@
-import type { Vendor, Load } from './loads.ts';
+import type { Load, ParentRule, Vendor } from './loads.ts';
 
 /** All that the checks are made from: what was pushed, what was delivered, what the vendor saw, what Redis still holds. */
 export interface Evidence {
@@ -36,9 +36,6 @@ export interface Submitted {
   /** The submission under whose deduplication id it was pushed, and that should have kept it out while it lasted. */
   twinOf?: string;
 }
-
-/** `fail`: `failParentOnFailure`, and so on. */
-export type ParentRule = 'fail' | 'ignore' | 'remove';
 
 /** How the parent of a submission ended. */
 export interface ParentEnd {

@@ -1,6 +1,5 @@
 import type { ResendSafety } from '../../src/ports/vendor-adapter.ts';
 import type { Slip } from './careless-module.ts';
-import type { ParentRule } from './evidence.ts';
 
 /** One kind of submission that a run pushes. Every source and label carries the submission's id: the ledger tells whose. */
 export interface Load {
@@ -194,6 +193,9 @@ export function nameOf(count: number): string {
 export function twinOf(id: string): string {
   return `s-${900_000 + Number(id.slice(2))}`;
 }
+
+/** What becomes of a parent in a flow when its submission does not succeed; `fail`: `failParentOnFailure`, and so on. */
+export type ParentRule = 'fail' | 'ignore' | 'remove';
 
 /** Who waits for a submission: in a flow a parent, by a deduplication id everybody else under it. */
 export interface Bond {

@@ -2,7 +2,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { round } from '../../bench/lib/stats.ts';
 import { projectDir } from '../../scripts/transpile.ts';
-import type { Violation } from './check.ts';
+import type { Violation } from './violation.ts';
 import { faultCounts, type FireReport } from './fire.ts';
 import type { FireOptions } from './options.ts';
 import { drawFire } from './picture.ts';

@@ -91,7 +91,7 @@ it('two worker processes bring 1,000 mixed submissions to exactly 1,000 events, 
   const { groups } = await control<{ groups: Group[] }>(sandbox, 'ledger/creates?by=source');
   const made = new Map<string, number>();
   for (const { key, jobIds } of groups) {
-    const name = /([a-z]+-\d+)\.(?:pdf|md)/.exec(key ?? '')?.[1] ?? `unknown ${key}`;
+    const name = /(?<![a-z])([a-z]+-\d+)\.(?:pdf|md)/.exec(key ?? '')?.[1] ?? `unknown ${key}`;
     made.set(name, (made.get(name) ?? 0) + jobIds.length);
   }
   const uneven = submissions.filter(({ kind, id }) => (made.get(id) ?? 0) !== kind.vendorJobs);

@@ -19,7 +19,7 @@ async function sent(call: (backend: RedisQueueBackend) => unknown): Promise<{ co
   const client = {
     status: 'ready',
     runCommand: async (command: string, args: unknown[]) => {
-      commands.push({ command: command.replace(/:.*$/, ''), args });
+      commands.push({ command: command.split(':', 1)[0] ?? '', args });
       return 0;
     },
   };
