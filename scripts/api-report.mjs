@@ -5,7 +5,7 @@
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { Extractor, ExtractorConfig } from '@microsoft/api-extractor';
+import { Extractor, ExtractorConfig, ExtractorLogLevel } from '@microsoft/api-extractor';
 import { ensureBuilt } from './build.mjs';
 import { projectDir, runQuietly } from './tool.mjs';
 
@@ -14,7 +14,9 @@ const reportFolder = join(projectDir, 'api');
 const packageFile = join(projectDir, 'package.json');
 
 /** `.` → jobferry, `./client` → jobferry-client; entries without types (schemas, package.json) have no surface. */
-const entries = Object.entries(JSON.parse(readFileSync(packageFile, 'utf8')).exports).flatMap(([path, { types }]) =>
+/** @type {{ exports: Record<string, { types?: string }> }} */
+const manifest = JSON.parse(readFileSync(packageFile, 'utf8'));
+const entries = Object.entries(manifest.exports).flatMap(([path, { types }]) =>
   types === undefined ? [] : [{ name: path === '.' ? 'jobferry' : `jobferry-${path.slice(2)}`, types }],
 );
 
@@ -42,7 +44,7 @@ try {
  */
 function writeReport({ name, types }) {
   const options = { target: 'ES2023', module: 'NodeNext', moduleResolution: 'NodeNext', types: ['node'], strict: true };
-  const silent = { default: { logLevel: 'none' } };
+  const silent = { default: { logLevel: ExtractorLogLevel.None } };
   const config = ExtractorConfig.prepare({
     packageJsonFullPath: packageFile,
     configObject: {
@@ -70,7 +72,7 @@ function writeReport({ name, types }) {
   /** @param {import('@microsoft/api-extractor').ExtractorMessage} message */
   const onMessage = (message) => {
     message.handled = true;
-    if (message.logLevel === 'error') console.error(message.text);
+    if (message.logLevel === ExtractorLogLevel.Error) console.error(message.text);
   };
   const result = Extractor.invoke(config, { localBuild: !isCheck, messageCallback: onMessage });
   if (result.errorCount > 0) throw new Error(`no report could be made of ${types}`);
