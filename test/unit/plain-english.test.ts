@@ -20,7 +20,7 @@ const pages = [
   'docs/vendors/knowhere.md',
   'docs/vendors/sharely.md',
 ];
-const rooms = ['board', 'config', 'consumers', 'ports', 'producers'];
+const rooms = ['board', 'config', 'consumers', 'embedded-redis', 'ports', 'producers'];
 
 interface BannedForm {
   form: RegExp;
