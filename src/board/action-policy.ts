@@ -1,9 +1,10 @@
 /**
- * What the board may do to a queue. What is not listed here is refused, whatever a new version of Bull Board brings.
+ * The actions that the board may perform on a queue. All others are refused, including those that a new version of Bull
+ * Board adds.
  *
- * A submission lives in its job, and a finished job is the memory that keeps its id from being sent twice. An event that no
- * consumer has completed exists only in its job. So on every queue only what loses nothing is let through. What the board
- * shows of job data is redacted and clipped: data that comes back from it (edit, duplicate) is refused for every queue.
+ * A submission exists only in its job, and the finished job prevents its id from being sent twice. An event that no
+ * consumer has completed exists only in its job. So on every queue only actions that lose nothing are allowed. The board
+ * shows redacted and clipped job data, so data that comes back from it (edit, duplicate) is refused for every queue.
  */
 const safeOnEveryQueue: ReadonlySet<string> = new Set([
   '/api/queues/:queueName/promote',
@@ -17,7 +18,7 @@ const safeOnEveryQueue: ReadonlySet<string> = new Set([
   '/api/queues/:queueName/rate-limit/release',
 ]);
 
-/** Safe or not by the state that the jobs are in. */
+/** Safe or not, depending on the state of the jobs. */
 const byState = {
   retry: new Set(['/api/queues/:queueName/retry/:queueStatus', '/api/queues/:queueName/:jobId/retry']),
   remove: new Set(['/api/queues/:queueName/clean/:queueStatus', '/api/queues/:queueName/:jobId/clean']),
@@ -34,23 +35,23 @@ const refusedEverywhere: ReadonlyMap<string, string> = new Map([
   ],
 ]);
 
-/** What an action is aimed at. */
+/** The target of an action. */
 export interface ActionTarget {
   queue?: string;
   jobId?: string;
-  /** The state of the jobs that it is aimed at, in BullMQ's words; undefined where it is not known. */
+  /** The state of the target jobs, in BullMQ's words; undefined if unknown. */
   state?: string;
-  /** The vendor when the queue is one of its submit or poll queues; undefined for a queue of completion events. */
+  /** The vendor if the queue is its submit or poll queue; undefined for a results queue. */
   vendor?: string | undefined;
 }
 
-/** Whether what may be done with the route depends on the state of its jobs. */
+/** Whether the permission of the route depends on the state of its jobs. */
 export function dependsOnState(route: string): boolean {
   return byState.retry.has(route) || byState.remove.has(route);
 }
 
 /**
- * Why an action of the board is refused, or undefined when it may go ahead.
+ * Why an action of the board is refused; undefined if it is allowed.
  * @param route - Bull Board's route pattern.
  */
 export function whyRefused(method: string, route: string, target: ActionTarget): string | undefined {
@@ -68,13 +69,13 @@ function whyRefusedOnSubmissions(route: string, target: ActionTarget, vendor: st
   const submission = `${vendor} ${target.jobId ?? '<submissionId>'}`;
   if (byState.retry.has(route)) {
     if (target.state === 'failed') return undefined;
-    return `Not possible on ${queue}: a completed job is a settled submission, and running its job again sends nothing to the vendor. To start it anew, use \`jobferry retry ${submission}\`; to have its event taken again, retry the event on its results queue.`;
+    return `Not possible on ${queue}: a completed job is a settled submission, and running its job again sends nothing to the vendor. To start it again, use \`jobferry retry ${submission}\`; to redeliver its event, retry the event on its results queue.`;
   }
-  return `Not possible on ${queue}: it would lose submissions, or the memory that keeps them from being sent twice. To end one, use \`jobferry cancel ${submission}\`; finished ones leave by themselves.`;
+  return `Not possible on ${queue}: it would lose submissions, or the records that prevent them from being sent twice. To end one, use \`jobferry cancel ${submission}\`; finished ones are removed automatically.`;
 }
 
 function whyRefusedOnEvents(route: string, target: ActionTarget): string | undefined {
   if (byState.retry.has(route)) return undefined;
   if (byState.remove.has(route) && target.state === 'completed') return undefined;
-  return `Not possible on ${target.queue ?? 'this queue'}: it would lose completion events that no consumer has taken. Only completed ones can be removed, and those leave by themselves.`;
+  return `Not possible on ${target.queue ?? 'this queue'}: it would lose completion events that no consumer has taken. Only completed ones can be removed, and that happens automatically.`;
 }

@@ -4,15 +4,15 @@ import type { RedisWatch } from './redis-watch.ts';
 import { withTimeLimit } from './time-limit.ts';
 
 /**
- * The board's own metrics as Prometheus text. `bullmq_job_count` is what BullMQ's own exporter calls it, so that
- * dashboards made for BullMQ work; its exporter itself repeats its headers for every queue, which parsers refuse.
+ * The board's metrics as Prometheus text. `bullmq_job_count` is the name in BullMQ's exporter, so dashboards for BullMQ
+ * work. The exporter itself is not used, because it repeats its headers for every queue, which parsers refuse.
  */
 export async function renderBoardMetrics(
   watch: RedisWatch,
   reader: QueueFactsReader,
   extraMetrics: (() => Promise<string>) | undefined,
 ): Promise<{ text: string; contentType: string }> {
-  // A registry per answer: a queue that can not be read must not leave its last numbers standing.
+  // One registry per answer: a queue that cannot be read must not keep its last numbers.
   const registry = new Registry();
   const gauge = <Label extends string>(name: string, help: string, labelNames: readonly Label[]): Gauge<Label> =>
     new Gauge({ name, help, labelNames, registers: [registry] });
@@ -21,9 +21,11 @@ export async function renderBoardMetrics(
   const overdue = gauge('jobferry_queue_oldest_overdue_seconds', 'For how long the most overdue delayed job is due', [
     'queue',
   ]);
-  const workers = gauge('jobferry_queue_workers', 'Workers connected to the queue; absent where Redis does not tell', [
-    'queue',
-  ]);
+  const workers = gauge(
+    'jobferry_queue_workers',
+    'Workers connected to the queue; absent if Redis does not list its clients',
+    ['queue'],
+  );
 
   const read = await watch.whileUp(async () => reader.readAll());
   up.set(read === undefined ? 0 : 1);

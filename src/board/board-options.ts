@@ -5,33 +5,33 @@ import type { RedisConnection } from '../queues/connection.ts';
 import { TrustedProxies } from './client-address.ts';
 
 export interface BoardOptions {
-  /** Shared with others and not closed by the board. */
+  /** A shared connection, which the board does not close. */
   connection: RedisConnection;
   /** BullMQ's key prefix. */
   prefix: string;
-  /** Whose `<vendor>.submit` and `<vendor>.poll` are shown. */
+  /** The vendors whose `<vendor>.submit` and `<vendor>.poll` are shown. */
   vendors: readonly string[];
-  /** Queues of completion events; `results` when none is given. */
+  /** The results queues. Default: `results`. */
   resultQueues?: readonly string[];
-  /** 0 takes any free port. */
+  /** 0 uses any free port. */
   port: number;
-  /** Where to listen; loopback unless given. Without a login only a loopback address is accepted. */
+  /** The address to listen on. Default: loopback. Without a login only a loopback address is accepted. */
   host?: string;
-  /** Login that may change things; both or neither. */
+  /** The login that can make changes; set both or neither. */
   user?: string | undefined;
   password?: string | undefined;
-  /** A further login that sees everything and changes nothing; both or neither. */
+  /** A second login that can only read; set both or neither. */
   readerUser?: string | undefined;
   readerPassword?: string | undefined;
-  /** True for a board on which no login changes anything. */
+  /** If true, no login can make changes. */
   isReadOnly?: boolean;
-  /** Addresses and ranges of proxies whose `X-Forwarded-For` is believed. */
+  /** Addresses and ranges of proxies whose `X-Forwarded-For` is trusted. */
   trustedProxies?: readonly string[];
-  /** What went wrong, or may. */
+  /** Receives errors and warnings. */
   log?: (message: string, fields?: object) => void;
-  /** What people did here: logins, and each change that was made or refused. */
+  /** Receives what people do: logins, and each change that was made or refused. */
   record?: (message: string, fields: object) => void;
-  /** What is to be told of accounts on `/readyz`, such as those that are held. */
+  /** What `/readyz` reports about accounts, such as those that are held. */
   accountStates?: () => Promise<readonly object[]>;
   /** Further Prometheus text for `/metrics`. */
   extraMetrics?: () => Promise<string>;
@@ -40,23 +40,23 @@ export interface BoardOptions {
 export interface Login {
   user: string;
   password: string;
-  /** False for a login for reading only. */
+  /** False for a read-only login. */
   mayChange: boolean;
 }
 
 export interface ResolvedBoardOptions {
   host: string;
-  /** None, and everybody on this machine may come in. */
+  /** If empty, every user of this machine has access. */
   logins: readonly Login[];
   resultQueues: readonly string[];
   proxies: TrustedProxies;
 }
 
-/** For a password that goes over a network, where it can be guessed from outside. */
+/** For passwords of a board that other machines can reach, and therefore guess. */
 const minPasswordLength = 12;
 
 /**
- * Checks what decides who can reach the board.
+ * Checks the options that decide who can reach the board.
  * @throws ConfigError naming the variables at fault.
  */
 export function resolveBoardOptions(options: BoardOptions): ResolvedBoardOptions {
@@ -69,7 +69,7 @@ export function resolveBoardOptions(options: BoardOptions): ResolvedBoardOptions
     faults.push({
       path: 'JOBFERRY_BOARD_READER_USER',
       message:
-        'needs JOBFERRY_BOARD_USER and JOBFERRY_BOARD_PASSWORD beside it; JOBFERRY_BOARD_READ_ONLY=true makes a board that nothing can be changed on',
+        'also needs JOBFERRY_BOARD_USER and JOBFERRY_BOARD_PASSWORD; JOBFERRY_BOARD_READ_ONLY=true makes the whole board read-only',
     });
   }
   if (reader !== undefined && reader.user === operator?.user) {
@@ -84,7 +84,7 @@ export function resolveBoardOptions(options: BoardOptions): ResolvedBoardOptions
     }
     for (const { password, mayChange } of logins) {
       if (password.length >= minPasswordLength) continue;
-      // The first word is a short one: after a name like this, a longer one is redacted as if it were the secret.
+      // The first word must be short: after such a name, redaction takes a longer word for the secret.
       const message = `is too short: listening on ${host} needs at least ${minPasswordLength} characters`;
       faults.push({ path: mayChange ? 'JOBFERRY_BOARD_PASSWORD' : 'JOBFERRY_BOARD_READER_PASSWORD', message });
     }
@@ -121,7 +121,7 @@ function readLogin(
   return { user, password, mayChange };
 }
 
-/** True for names that only this machine's own resolver and loopback interface can answer for. */
+/** True for addresses and names that only this machine can reach. */
 export function isLoopbackName(name: string): boolean {
   const host = name.toLowerCase().replace(/^\[|\]$/g, '');
   return host === 'localhost' || host.endsWith('.localhost') || host === '::1' || /^127(?:\.\d{1,3}){3}$/.test(host);

@@ -15,7 +15,7 @@ import {
 } from './describe-job.ts';
 import { readStoredJobs, type StoredJob } from './stored-job.ts';
 
-/** Log lines that are shown, from the end. Ours keep fewer; a foreign job may have a million. */
+/** How many log lines are shown, from the end. Our jobs keep fewer; a foreign job may have a million. */
 const maxLogLines = 200;
 
 /** The lines of Redis' INFO that the board shows. */
@@ -35,10 +35,10 @@ type Statuses = Parameters<BullMQAdapter['getJobs']>[0];
 type ExternalUrl = { href: string; displayText: string };
 
 /**
- * One queue as Bull Board shows it. Beside what the adapter of the package does:
- * - jobs are read in bounded pieces, and one that is broken or huge does not take the page with it;
- * - a submission's state stands in words in front of its data, and its percentage draws the ring;
- * - what is shown is a clipped copy.
+ * One queue as Bull Board shows it. In addition to the package's adapter:
+ * - jobs are read in bounded pieces, so a broken or huge one does not break the page;
+ * - a submission's state precedes its data in words, and its percentage draws the ring;
+ * - the board shows a clipped copy.
  */
 export class BoardQueue extends BullMQAdapter {
   override readonly allowCompletedRetries: boolean;
@@ -47,9 +47,9 @@ export class BoardQueue extends BullMQAdapter {
   readonly #role: QueueRole | undefined;
 
   /**
-   * @param role - undefined for a queue of completion events.
-   * @param resultQueues - those on the board, so that links lead somewhere.
-   * @param isReadOnly - true for pages that offer no change.
+   * @param role - undefined for a results queue.
+   * @param resultQueues - the results queues on the board, so that links work.
+   * @param isReadOnly - true for pages without change buttons.
    */
   constructor(
     queue: Queue,
@@ -62,10 +62,10 @@ export class BoardQueue extends BullMQAdapter {
       description: describeQueue(role),
       delimiter: '.',
       readOnlyMode: isReadOnly,
-      // The package leaves a link out when there is none, which its types do not say.
+      // Undefined means no link, although the package's types do not allow it.
       externalJobUrl: (shown) => linkOnward(shown, role, resultQueues) as ExternalUrl,
     });
-    // Running the job of a settled submission again sends nothing: no button may look as if it did.
+    // Running the job of a settled submission again sends nothing, so the board must not offer it.
     this.allowCompletedRetries = this.allowRetries && role === undefined;
     this.#queue = queue;
     this.#connection = connection;
@@ -80,7 +80,7 @@ export class BoardQueue extends BullMQAdapter {
   override async getJobs(statuses: Statuses, start?: number, end?: number): Promise<Job[]> {
     const ids = await this.#queue.getRanges(statuses as JobType[], start, end);
     const stored = await readStoredJobs(this.#connection, this.#queue, ids);
-    // One status comes in the queue's own order, several would come one after the other.
+    // One status comes in the queue's order; several would come one after the other.
     if (statuses.length > 1) stored.sort((one, other) => other.job.timestamp - one.job.timestamp);
     return stored.map((job) => this.#present(job));
   }
@@ -91,7 +91,7 @@ export class BoardQueue extends BullMQAdapter {
     return count > lines.length ? [`… ${count - lines.length} earlier lines are not shown`, ...lines] : lines;
   }
 
-  /** INFO may be forbidden; the board does without it. What it tells of the server's software and system stays there. */
+  /** INFO may be forbidden, and the board works without it. Lines about the server's software and system are not shown. */
   override async getRedisInfo(): Promise<string | null> {
     const info = await super.getRedisInfo().catch(() => null);
     if (info === null) return null;
@@ -99,18 +99,18 @@ export class BoardQueue extends BullMQAdapter {
     return ['redis_version:not shown', ...shown].join('\r\n');
   }
 
-  /** Where its workers connect from is left out. */
+  /** Without the addresses that workers connect from. */
   override async getWorkers(): ReturnType<BullMQAdapter['getWorkers']> {
     const workers = await super.getWorkers();
     return workers?.map((worker) => ({ ...worker, addr: `connection ${worker.id}` })) ?? null;
   }
 
-  /** Nothing here is a flow, and reading one would fetch the jobs whole. */
+  /** The board shows no flows: reading one would fetch whole jobs. */
   override async getFlowProducer(): Promise<null> {
     return null;
   }
 
-  /** The job itself stays a BullMQ job, so that retrying and promoting it work; only its picture is ours. */
+  /** The job itself stays a BullMQ job, so that retrying and promoting work; only its displayed form is ours. */
   #present(stored: StoredJob): Job {
     stored.job.toJSON = () => this.#picture(stored);
     return stored.job;
@@ -126,23 +126,23 @@ export class BoardQueue extends BullMQAdapter {
       id: job.id,
       name: clipText(nameOf(job, summary, this.#role), 200),
       timestamp: job.timestamp,
-      // What is due next stands in the timeline after the start of the last look, which would contradict it.
+      // The timeline would show the next due time after the start of the last look-up, which looks contradictory.
       processedOn: stored.dueAt === undefined ? job.processedOn : undefined,
       processedBy: job.processedBy,
       finishedOn: job.finishedOn,
       delay: delay ?? job.delay,
       attemptsMade: job.attemptsMade,
-      // Every look-up starts the job again, which is no news: it is counted as `polls`.
+      // Every look-up starts the job again; `polls` already counts that.
       attemptsStarted: this.#role === undefined ? job.attemptsStarted : 0,
       stalledCounter: job.stalledCounter,
       priority: job.priority,
       repeatJobKey: job.repeatJobKey,
       deduplicationId: job.deduplicationId,
-      // A retry sets it to null, whatever its type says.
+      // A retry sets it to null, although its type does not allow that.
       failedReason: clipText(job.failedReason ?? '', boardLimits.maxText),
       deferredFailure: job.deferredFailure,
       stacktrace: (job.stacktrace ?? []).slice(-5).map((trace) => clipText(trace, 4_000)),
-      // The board adds the delay of the options to the time of creation, and doubts it where the two delays differ.
+      // Bull Board adds the delay in the options to the creation time, and shows a doubt if the two delays differ.
       opts: clipJson(delay === undefined ? job.opts : { ...job.opts, delay }),
       progress: pictureOfProgress(stored, summary),
       data: summary === undefined ? data : { state: redactText(summary.state), ...redactFacts(summary), data },
@@ -154,11 +154,11 @@ export class BoardQueue extends BullMQAdapter {
 
 function nameOf(job: Job, summary: JobSummary | undefined, role: QueueRole | undefined): string {
   if (summary === undefined) return job.name;
-  // The name of an event's job is its type, which the summary begins with.
+  // The name of an event's job is its type, and the summary begins with it.
   return role === undefined ? summary.state : `${job.name} · ${summary.state}`;
 }
 
-/** `progress.progress` draws the ring of the board; the rest fills its Progress tab. */
+/** `progress.progress` draws the board's ring; the rest fills its Progress tab. */
 function pictureOfProgress({ record, progress }: StoredJob, summary: JobSummary | undefined): unknown {
   if (record === undefined)
     return typeof progress === 'number' || typeof progress === 'boolean' ? progress : clipJson(progress);
@@ -178,7 +178,7 @@ function describeQueue(role: QueueRole | undefined): string {
     : `Submissions that ${role.vendor} works on, looked up until they end`;
 }
 
-/** Where the same submission is told on: from submit to poll, from its end to its event, and back. */
+/** Links to the other jobs of a submission: from submit to poll job, from there to its event, and back. */
 function linkOnward(
   shown: { id?: unknown; data: unknown; progress: unknown; finishedOn?: unknown },
   role: QueueRole | undefined,
@@ -197,7 +197,7 @@ function linkOnward(
   return link(replyTo, resultJobId(eventIdOf(role.vendor, record)), 'to its event');
 }
 
-/** From an event to where its submission ended: at the submit stage when nothing was ever accepted. */
+/** From an event to the job in which its submission ended: the submit job if the vendor never accepted it. */
 function linkToSubmission(event: Record<string, unknown> | undefined): ExternalUrl | undefined {
   const { vendor, submissionId, timings } = (event?.['data'] ?? {}) as Record<string, unknown>;
   if (typeof vendor !== 'string' || typeof submissionId !== 'string') return undefined;

@@ -12,27 +12,27 @@ import { BoardQueue } from './board-queue.ts';
 import type { NamedRoute } from './change-log.ts';
 import type { WatchedQueue } from './queue-facts.ts';
 
-/** The most jobs on one page; each is read from Redis anew every few seconds. */
+/** The most jobs on one page; each is read from Redis again every few seconds. */
 const maxJobsPerPage = 50;
 
 interface MountOptions {
   connection: RedisConnection;
   resultQueues: readonly string[];
-  /** True for pages that offer no change. */
+  /** True for pages without change buttons. */
   isReadOnly: boolean;
 }
 
 export interface MountedBullBoard {
   app: Hono;
-  /** Which route a request goes to; undefined for one that there is none for. */
+  /** The route of a request; undefined if there is none. */
   nameRoute(method: string, path: string): NamedRoute | undefined;
 }
 
-/** Bull Board's pages and API, within what `action-policy.ts` allows, and with everything redacted that leaves it. */
+/** Bull Board's pages and API, limited by `action-policy.ts`, with redacted output. */
 export function mountBullBoard(queues: readonly WatchedQueue[], options: MountOptions): MountedBullBoard {
   const { connection, resultQueues, isReadOnly } = options;
   const uiFolder = dirname(createRequire(import.meta.url).resolve('@bull-board/ui/package.json'));
-  // The adapter would make the folder relative to the working folder at this moment.
+  // Absolute, because the adapter resolves it against the current working folder.
   const serveUi: typeof serveStatic = () =>
     serveStatic({
       root: join(uiFolder, 'dist', 'static'),
@@ -99,7 +99,7 @@ class GuardedAdapter extends HonoAdapter {
     return super.setApiRoutes(routes);
   }
 
-  /** Hooks do not see what a handler throws, and an error's message can hold anything. */
+  /** Hooks do not see what a handler throws, and an error's message can contain anything. */
   override setErrorHandler(handler: Parameters<HonoAdapter['setErrorHandler']>[0]): this {
     return super.setErrorHandler((error) => {
       const answer = handler(error);

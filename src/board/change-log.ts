@@ -1,27 +1,27 @@
 import { redactText } from '../core/redact.ts';
 import { addressKey } from './client-address.ts';
 
-/** Who asks, and what that login may do. */
+/** The author of a request, and the rights of that login. */
 export interface Visitor {
-  /** Undefined where the board has no login. */
+  /** Undefined if the board has no login. */
   user: string | undefined;
   address: string;
   mayChange: boolean;
 }
 
-/** What a request is aimed at, by Bull Board's route pattern. */
+/** The target of a request, from Bull Board's route pattern. */
 export interface NamedRoute {
   route: string;
   queue?: string;
   jobId?: string;
 }
 
-/** Logins that are remembered as seen. */
+/** How many logins are remembered. */
 const maxSeen = 1_000;
-/** A login that was silent for so long is told of again, ms. */
+/** A login is logged again after this time without requests, ms. */
 const idleMs = 1_800_000;
 
-/** Tells what people do on the board: one line for each change, made or refused, and one for each login. */
+/** Logs what people do on the board: one line for each change, made or refused, and one for each login. */
 export class ChangeLog {
   readonly #record: (message: string, fields: object) => void;
   readonly #seen = new Map<string, number>();
@@ -30,7 +30,7 @@ export class ChangeLog {
     this.#record = record;
   }
 
-  /** A good login. HTTP Basic sends it with every request, so it is told at the first, and after a time without any. */
+  /** A correct login. HTTP Basic sends it with every request, so only the first one, and one after a pause, is logged. */
   noteLogin({ user, address, mayChange }: Visitor): void {
     const key = `${addressKey(address)} ${user ?? ''}`;
     const now = Date.now();
@@ -42,7 +42,7 @@ export class ChangeLog {
     if (isNew) this.#record('login on the board', { user, address, mayChange });
   }
 
-  /** @param status - what the request was answered with. */
+  /** @param status - the status of the answer. */
   noteChange(visitor: Visitor, method: string, path: string, named: NamedRoute | undefined, status: number): void {
     const { user, address } = visitor;
     const { route = shown(path), queue, jobId } = named ?? {};
@@ -63,7 +63,7 @@ function outcomeOf(status: number): string {
   return status < 500 ? 'refused' : 'failed';
 }
 
-/** Paths, names and ids are whatever a client wrote. */
+/** Clients can write anything into paths, names and ids. */
 function shown(text: string): string {
   return redactText(text.slice(0, 300));
 }

@@ -4,32 +4,32 @@ import { ConfigError } from '../core/errors.ts';
 type Address = ipaddr.IPv4 | ipaddr.IPv6;
 
 /**
- * What counts as one client: an IPv4 address, or the /64 that one household has of IPv6.
- * @param address - as a socket or a header writes it; what is no address is its own key.
+ * The key of one client: an IPv4 address, or an IPv6 /64, which is what one household gets.
+ * @param address - as a socket or a header writes it; a text that is not an address is its own key.
  */
 export function addressKey(address: string): string {
   const parsed = parseAddress(address);
   if (parsed === undefined) return address;
   if (parsed instanceof ipaddr.IPv4) return parsed.toString();
-  // Taken of the parts, not of the text: a written address leaves out groups of zeros.
+  // From the parts, not the text, because a written address omits groups of zeros.
   return parsed.parts
     .slice(0, 4)
     .map((part) => part.toString(16))
     .join(':');
 }
 
-/** Whether a connection comes from this machine itself. */
+/** Whether a connection comes from this machine. */
 export function isLoopbackAddress(address: string | undefined): boolean {
   return address !== undefined && parseAddress(address)?.range() === 'loopback';
 }
 
-/** The proxies whose word on who is behind them is taken: `JOBFERRY_TRUSTED_PROXY`. */
+/** The proxies whose `X-Forwarded-For` is trusted: `JOBFERRY_TRUSTED_PROXY`. */
 export class TrustedProxies {
   readonly #ranges: readonly [Address, number][];
 
   /**
    * @param given - addresses and ranges, such as `10.0.0.7` or `172.16.0.0/12`.
-   * @throws ConfigError for one that is neither.
+   * @throws ConfigError if one is neither.
    */
   constructor(given: readonly string[]) {
     this.#ranges = given.map((text) => parseRange(text));
@@ -45,8 +45,8 @@ export class TrustedProxies {
   }
 
   /**
-   * The address a request comes from. `X-Forwarded-For` is read from its end, where our own proxies write, and only as far as
-   * these are trusted: the rest was written by the client.
+   * The address that a request comes from. `X-Forwarded-For` is read from its end, where trusted proxies write, and only as
+   * far as they are trusted: a client can write the rest.
    */
   clientOf(peer: string | undefined, forwardedFor: string | undefined): string {
     let client = peer ?? 'unknown';
@@ -78,7 +78,7 @@ function parseRange(text: string): [Address, number] {
   try {
     if (/^[0-9a-f.:]+\/\d{1,3}$/i.test(text)) return ipaddr.parseCIDR(text);
   } catch {
-    // Told below.
+    // Reported below.
   }
   const message = `expected addresses or ranges such as 10.0.0.7 or 172.16.0.0/12, got ${JSON.stringify(text)}`;
   throw new ConfigError([{ path: 'JOBFERRY_TRUSTED_PROXY', message }]);

@@ -1,23 +1,23 @@
 import { clip } from '../core/json.ts';
 import { redactText } from '../core/redact.ts';
 
-/** What one value may take on the board. Copies only; what is stored stays as it is. */
+/** Size limits for one value on the board. They apply to copies; the stored value is unchanged. */
 export interface ClipLimits {
   maxText: number;
   maxItems: number;
   maxDepth: number;
-  /** Values in all, so that many small ones are bounded too. */
+  /** The total number of values, so that many small ones are bounded too. */
   maxNodes: number;
 }
 
 export const boardLimits: ClipLimits = { maxText: 2_000, maxItems: 50, maxDepth: 10, maxNodes: 1_500 };
 
-/** The most of a text that is looked at. */
+/** How much of a text is read. */
 const readableText = 65_536;
 
 /**
- * A copy of foreign JSON that is small enough to be shown, saying where something was left out.
- * Texts are redacted before they are cut: a cut could take away what a secret is known by.
+ * A copy of foreign JSON that is small enough to show, with a mark wherever something was left out.
+ * Texts are redacted before they are cut, because a cut could remove what identifies a secret.
  */
 export function clipJson(value: unknown, limits: ClipLimits = boardLimits): unknown {
   let nodes = 0;

@@ -2,28 +2,28 @@ import { describeDuration, describeState } from '../core/describe.ts';
 import { overallProgress, type SubmissionState, type VendorJob } from '../core/submission.ts';
 import type { StoredJob } from './stored-job.ts';
 
-/** What a person wants to know of a submission, in the order in which they ask. */
+/** What a person wants to know about a submission, most important first. */
 export interface JobSummary {
   state: string;
-  /** 1 to 100, where the vendor tells or it is done. */
+  /** 1 to 100, if the vendor reports it or the submission is done. */
   percent?: number;
   /** Label to words. */
   facts: Record<string, unknown>;
 }
 
-/** The two facts about a queue that words depend on. */
+/** The two facts about a queue that the wording depends on. */
 export interface QueueRole {
   stage: 'submit' | 'poll';
   vendor: string;
 }
 
-/** A submission's job in words. Never throws: the record may be anything, written by anyone. */
+/** A submission's job in words. Never throws, because the record may contain anything. */
 export function summarizeSubmission(stored: StoredJob, role: QueueRole, now: number): JobSummary {
   try {
     const { record } = stored;
     return record === undefined ? summarizeUntaken(stored, now) : summarizeRecord(stored, record, role, now);
   } catch {
-    return { state: 'its record can not be read', facts: {} };
+    return { state: 'its record cannot be read', facts: {} };
   }
 }
 
@@ -39,7 +39,7 @@ function summarizeUntaken(stored: StoredJob, now: number): JobSummary {
 
 function summarizeRecord(stored: StoredJob, record: SubmissionState, role: QueueRole, now: number): JobSummary {
   const { settled, deadlineAt, lastError, polls, jobs } = record;
-  // The submit job keeps the record as it was handed over; what happens since then is told by the poll job.
+  // The submit job keeps the record as it was handed over; the poll job shows what has happened since.
   const handedOver = role.stage === 'submit' && settled === undefined && stored.job.finishedOn !== undefined;
   const state = handedOver ? `accepted, continues in ${role.vendor}.poll` : describeState(withCancel(record, stored));
   const percent = percentOf(record);
@@ -85,15 +85,15 @@ export function describeVendorJob(job: VendorJob): string {
 }
 
 function percentOf(record: SubmissionState): number | undefined {
-  // A ring is drawn green in a completed job, so one that did not succeed shows none.
+  // Bull Board draws the ring of a completed job green, so a submission that did not succeed shows none.
   if (record.settled !== undefined) return record.settled.outcome === 'succeeded' ? 100 : undefined;
   const progress = overallProgress(record);
   if (progress === undefined || !(progress.total > 0)) return undefined;
-  // The ring of the board is drawn from 1 on.
+  // Bull Board draws the ring from 1 on.
   return Math.min(Math.max(Math.round((100 * progress.done) / progress.total), 1), 100);
 }
 
-/** `{ deadline: '2026-11-22 06:30:00 UTC, in 25 min 3 s' }`; nothing when there is no such time. */
+/** `{ deadline: '2026-11-22 06:30:00 UTC, in 25 min 3 s' }`; empty if there is no such time. */
 function whenFact(label: string, at: number | undefined, now: number): Record<string, string> {
   if (at === undefined || !Number.isFinite(at) || Math.abs(at) > 8.64e15) return {};
   const clock = new Date(at)
@@ -104,7 +104,7 @@ function whenFact(label: string, at: number | undefined, now: number): Record<st
   return { [label]: `${clock}, ${distance}` };
 }
 
-/** A completion event in words, from the data of a results job; undefined when it is none. */
+/** A completion event in words, from the data of a results job; undefined for other data. */
 export function summarizeEvent(data: unknown): JobSummary | undefined {
   if (typeof data !== 'object' || data === null) return undefined;
   const { type, subject, data: inner } = data as { type?: unknown; subject?: unknown; data?: unknown };
@@ -135,7 +135,7 @@ export function summarizeEvent(data: unknown): JobSummary | undefined {
   };
 }
 
-/** A copy of a record with its times as people read them. */
+/** A copy of a record with readable times. */
 export function withReadableTimes(value: unknown, depth = 6): unknown {
   if (typeof value !== 'object' || value === null || depth <= 0) return value;
   if (Array.isArray(value)) return value.map((item) => withReadableTimes(item, depth - 1));

@@ -8,19 +8,18 @@ import { withTimeLimit } from './time-limit.ts';
 
 export interface HealthServerOptions {
   port: number;
-  /** Loopback unless given; probes and scrapers of other machines need another. */
+  /** Default: loopback. Probes and scrapers on other machines need another address. */
   host?: string;
   ready: () => Promise<{ ready: boolean; details: object }>;
   metrics: () => Promise<string>;
 }
 
-/** Longer than that, and not ready is the answer, ms. */
+/** If readiness takes longer than this, the answer is "not ready", ms. */
 const answerLimitMs = 1_500;
 
 /**
- * The small server of a worker process: `/healthz`, `/readyz`, `/metrics`. It has no login, so `/readyz` tells
- * details to this machine only; and on this machine neither details nor metrics go to a page of the web that has a name
- * of its own point here.
+ * The small server of a worker process: `/healthz`, `/readyz`, `/metrics`. It has no login, so `/readyz` gives details to
+ * this machine only. Neither details nor metrics go to a web page that points its own host name at this machine.
  */
 export async function startHealthServer(options: HealthServerOptions): Promise<ListeningServer> {
   const app = new Hono();
@@ -40,7 +39,7 @@ export async function startHealthServer(options: HealthServerOptions): Promise<L
   });
   app.get('/metrics', async (c) => {
     if (isFromHere(c) && !isLoopbackHost(c.req.header('host')))
-      return c.text('On this machine metrics are told under localhost and 127.0.0.1 only.\n', 403);
+      return c.text('On this machine metrics are served under localhost and 127.0.0.1 only.\n', 403);
     const text = await withTimeLimit(safely(options.metrics), answerLimitMs, undefined);
     if (text === undefined) return c.text('metrics are not available\n', 503);
     return c.body(text, 200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' });

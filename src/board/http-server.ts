@@ -10,9 +10,9 @@ export interface ListeningServer {
 
 /** How long open requests may take to end once the server closes, ms. */
 const closeGraceMs = 1_000;
-/** Connections that one address may have open: a browser opens six; one client cannot use up those of all others. */
+/** Connections that one address may have open, so that one client cannot use up all; a browser opens six. */
 const maxConnectionsPerAddress = 50;
-/** A request whose header is not there by then is given up; looked at each second, since waiting connections cost a place. */
+/** Time limit for a request's header, checked each second, because waiting connections occupy places. */
 const timeLimits = {
   requestTimeout: 30_000,
   headersTimeout: 5_000,
@@ -20,9 +20,9 @@ const timeLimits = {
 } satisfies ServerOptions;
 
 /**
- * Listens, and rejects when it can not.
- * @param port - 0 takes any free one.
- * @param isShared - true for an address that many clients share, such as a proxy's; it may open as many as it likes.
+ * Listens, and rejects if it cannot.
+ * @param port - 0 uses any free port.
+ * @param isShared - true for an address that many clients share, such as a proxy's; its connections are not limited.
  */
 export async function listen(
   fetch: Parameters<typeof createAdaptorServer>[0]['fetch'],
@@ -47,7 +47,7 @@ export async function listen(
   };
 }
 
-/** Holds one address to its share of the connections, so that half-sent requests of one client shut out no other. */
+/** Limits the connections of each address, so that half-sent requests of one client do not block others. */
 function boundConnections(server: Server, isShared: (address: string | undefined) => boolean): void {
   const open = new Map<string, number>();
   server.on('connection', (socket) => {

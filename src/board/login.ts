@@ -3,12 +3,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Login } from './board-options.ts';
 import { addressKey } from './client-address.ts';
 
-/** Wrong logins that one address may make at once; each second gives one back. */
+/** How many logins one address may fail at once; each second restores one. */
 const maxFailures = 10;
 const refillMs = 1_000;
-/** Addresses that are remembered; the one that failed longest ago is forgotten first. */
+/** How many addresses are remembered; the one that failed longest ago is forgotten first. */
 const maxAddresses = 1_000;
-/** Slow answers that are kept waiting at a time, so that failing is slow without costing memory. */
+/** How many delayed answers wait at a time: a failed login is slow, but must not cost much memory. */
 const maxWaiting = 64;
 
 export type Verdict =
@@ -21,16 +21,16 @@ interface KnownLogin {
 }
 
 /**
- * HTTP Basic login that does not tell by its timing how close a guess was, and that makes guessing slow.
+ * HTTP Basic login whose timing does not reveal how close a guess was, and which slows guessing down.
  *
- * An address has ten wrong logins, and one more each second. While it has none left, no login of it is looked at, right ones
- * included: an answer would tell a right guess. So guessing is held to one a second, and an owner who shares the address
- * with a guesser, behind a proxy, gets in after a few tries. Failures are counted before the answer is delayed, so guessing
- * in parallel gains nothing.
+ * An address may fail ten logins, and one more each second. While it has none left, its logins are not checked, not even
+ * correct ones, because the answer would confirm a guess. So guessing is limited to one a second, and an owner who shares
+ * the address with an attacker, behind a proxy, gets in after a few tries. Failures are counted before the answer is
+ * delayed, so parallel guessing gains nothing.
  */
 export class LoginCheck {
   readonly #logins: readonly KnownLogin[];
-  /** How many wrong logins an address had made at a time, by the monotonic clock. */
+  /** How many failed logins an address had at a time, by the monotonic clock. */
   readonly #failures = new Map<string, { count: number; at: number }>();
   #waiting = 0;
 
@@ -38,7 +38,7 @@ export class LoginCheck {
     this.#logins = logins.map((login) => ({ login, user: digest(login.user), password: digest(login.password) }));
   }
 
-  /** How many wrong logins of this address are not paid off yet. */
+  /** How many failed logins of this address still count. */
   failuresOf(address: string): number {
     const entry = this.#failures.get(addressKey(address));
     if (entry === undefined) return 0;
@@ -46,7 +46,7 @@ export class LoginCheck {
   }
 
   /**
-   * @param address - who asks, as far as the network tells.
+   * @param address - the client's address, as far as the network shows it.
    * @param header - the `Authorization` header.
    */
   async check(address: string, header: string | undefined): Promise<Verdict> {
@@ -62,7 +62,7 @@ export class LoginCheck {
     return { kind: 'wrong' };
   }
 
-  /** Compares with every name and password, always: a wrong name must take as long as a wrong password. */
+  /** Always compares every name and password, because a wrong name must take as long as a wrong password. */
   #find(header: string): Login | undefined {
     const given = parseBasic(header);
     const user = digest(given?.user ?? '');

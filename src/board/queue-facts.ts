@@ -5,27 +5,27 @@ import { dueAtOf, queueKeys } from '../queues/bullmq-internals/layout.ts';
 
 export interface WatchedQueue {
   queue: Queue;
-  /** undefined for a queue of completion events, which the user's own services take from. */
+  /** Undefined for a results queue, whose consumers are the user's services. */
   role: QueueRole | undefined;
 }
 
-/** How one queue stands, as `/readyz` and `/metrics` tell it. */
+/** The state of one queue, as `/readyz` and `/metrics` report it. */
 export interface QueueFacts {
   name: string;
-  /** `unknown` where Redis does not let us list its clients. */
+  /** `unknown` if Redis does not let us list its clients. */
   workers: number | 'unknown';
   waiting: number;
   delayed: number;
   active: number;
-  /** For how long the most overdue delayed job is due, ms; 0 when none is. */
+  /** How long the most overdue delayed job has been due, ms; 0 if none is. */
   oldestDueMs: number;
   counts: Readonly<Record<string, number>>;
 }
 
-/** How long the list of workers is reused, ms: asking goes through every client of the Redis server. */
+/** How long the list of workers is reused, ms: reading it scans every client of the Redis server. */
 const workersMaxAgeMs = 2_000;
 
-/** Reads how queues stand. Many may ask at once; Redis is asked once. */
+/** Reads the state of queues. Concurrent callers share one read. */
 export class QueueFactsReader {
   readonly #connection: RedisConnection;
   readonly #queues: readonly WatchedQueue[];
@@ -70,7 +70,7 @@ export class QueueFactsReader {
     const known = this.#workers.get(queue.name);
     if (known !== undefined && Date.now() - known.at < workersMaxAgeMs) return known.count;
     const count = queue.getWorkers().then(
-      // Where CLIENT LIST is not offered, BullMQ answers with an entry that has no address.
+      // If CLIENT LIST is not available, BullMQ answers with an entry that has no address.
       (clients) => {
         const connected = clients.filter((client) => client['addr'] !== undefined && client['addr'] !== '');
         return clients.length > 0 && connected.length === 0 ? ('unknown' as const) : connected.length;

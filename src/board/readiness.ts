@@ -10,16 +10,16 @@ export interface Readiness {
   details: {
     status: 'ready' | 'redis does not answer' | 'redis is of no use' | 'workers are missing';
     redis: 'up' | 'down';
-    /** What is wrong with Redis, in words. */
+    /** The fault of Redis, in words. */
     reason?: string;
-    /** Which queues have work and nobody to do it. */
+    /** Queues that have work but no worker. */
     withoutWorkers?: readonly string[];
     queues: readonly Omit<QueueFacts, 'counts'>[];
     accounts: readonly unknown[];
   };
 }
 
-/** Whether submissions move: Redis answers and takes writes, and every vendor that has some has workers for both stages. */
+/** Ready: Redis answers and accepts writes, and every vendor with submissions has workers for both queues. */
 export async function readReadiness(
   watch: RedisWatch,
   health: RedisHealth,
@@ -52,13 +52,13 @@ function describeStatus(reason: string | undefined, withoutWorkers: readonly str
   return withoutWorkers.length === 0 ? 'ready' : 'workers are missing';
 }
 
-/** A board may run under a user that is only allowed to read; that says nothing of the workers' user. */
+/** A board may run under a Redis user that can only read, which says nothing about the workers' user. */
 async function redisTrouble(health: RedisHealth): Promise<string | undefined> {
   const trouble = await health.trouble();
   return trouble === undefined || /NOPERM|user executing the script/.test(trouble) ? undefined : trouble;
 }
 
-/** Both stages of a vendor count as one: what waits to be sent will have to be polled. */
+/** Both queues of a vendor count as one: what waits to be sent must be polled later. */
 export function findQueuesWithoutWorkers(facts: readonly QueueFacts[], vendors: readonly string[]): string[] {
   return vendors.flatMap((vendor) => {
     const stages = [stageQueue(vendor, 'submit'), stageQueue(vendor, 'poll')];

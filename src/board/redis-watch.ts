@@ -2,8 +2,8 @@ import type { RedisConnection } from '../queues/connection.ts';
 import { withTimeLimit } from './time-limit.ts';
 
 /**
- * Tells whether Redis answers. The board's connection keeps commands until Redis is back, so a command that is sent
- * into an outage would wait, and so would whoever asked for it; this is asked first, and while waiting.
+ * Checks whether Redis answers. The board's connection keeps commands until Redis is back, so a command that is sent
+ * during an outage would wait, and its caller with it. Check before such a command, and while it waits.
  */
 export class RedisWatch {
   readonly #connection: RedisConnection;
@@ -27,13 +27,13 @@ export class RedisWatch {
   }
 
   /**
-   * Runs a task that talks to Redis, and gives up on it when Redis stops answering meanwhile.
-   * @returns undefined when Redis is away.
+   * Runs a task that uses Redis, and abandons it if Redis stops answering meanwhile.
+   * @returns undefined if Redis is unreachable.
    */
   async whileUp<Value>(task: () => Promise<Value>): Promise<{ value: Value } | undefined> {
     if (!(await this.isUp())) return undefined;
     const running = task().then((value) => ({ value }));
-    // The task may still fail after nobody waits for it any more.
+    // The abandoned task may still fail later.
     running.catch(() => undefined);
     for (;;) {
       const result = await Promise.race([

@@ -1,8 +1,8 @@
 import { isLoopbackName } from './board-options.ts';
 
 /**
- * Whether the `Host` header names this machine. A page on the web can point a name of its own at 127.0.0.1 and
- * then read a board without a login as its own origin; what it can not do is send another Host (DNS rebinding).
+ * Whether the `Host` header names this machine. Against DNS rebinding: a web page can point its own host name at
+ * 127.0.0.1 and read a board without a login as its own origin, but it cannot send another Host.
  */
 export function isLoopbackHost(hostHeader: string | undefined): boolean {
   if (hostHeader === undefined) return false;
@@ -11,8 +11,8 @@ export function isLoopbackHost(hostHeader: string | undefined): boolean {
 }
 
 /**
- * Whether a state-changing request comes from the board's own pages, or from no browser at all.
- * Browsers say so themselves in `Sec-Fetch-Site`; where they do not (plain http), they still send `Origin`.
+ * Whether a state-changing request comes from the board's own pages, or from a program that is not a browser.
+ * Browsers report it in `Sec-Fetch-Site`; if they do not (plain http), they still send `Origin`.
  */
 export function isSameOrigin(headers: {
   host: string | undefined;
@@ -29,7 +29,7 @@ export function isSameOrigin(headers: {
   }
 }
 
-/** Sent with every answer. `wasm-unsafe-eval` is for the highlighter of the board, inline styles for its editor. */
+/** Sent with every answer. The board's highlighter needs `wasm-unsafe-eval`, its editor inline styles. */
 export const securityHeaders: Readonly<Record<string, string>> = {
   'content-security-policy': [
     "default-src 'none'",

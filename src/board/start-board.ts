@@ -36,8 +36,8 @@ interface BoardEnvironment {
 
 /**
  * Starts the board: Bull Board under `/`, and `/healthz`, `/readyz`, `/metrics`.
- * It listens on loopback unless a host is given, which needs a login.
- * @throws ConfigError when a login is incomplete or too weak, or the board would be open to others.
+ * It listens on loopback unless a host is given, which requires a login.
+ * @throws ConfigError if a login is incomplete or too weak, or the board would be open to others.
  */
 export async function startBoard(options: BoardOptions): Promise<RunningBoard> {
   const { host, logins, resultQueues, proxies } = resolveBoardOptions(options);
@@ -76,7 +76,7 @@ export async function startBoard(options: BoardOptions): Promise<RunningBoard> {
   app.get('/healthz', (c) => c.json({ status: 'up' }));
   app.get('/readyz', async (c) => {
     const knows = !door.hasLogin || c.req.header('authorization') !== undefined;
-    // Details need the login; who brings a wrong one is told so.
+    // Details need the login; a wrong one is refused.
     const refusal = knows ? await door.refuse(c) : undefined;
     if (refusal !== undefined) return refusal;
     const { ready, details } = await readReadiness(watch, health, reader, options.vendors, options.accountStates);
@@ -101,20 +101,20 @@ export async function startBoard(options: BoardOptions): Promise<RunningBoard> {
       return c.json({ error: 'Forbidden', message: 'This request comes from another site and was refused.' }, 403);
     }
     if (options.isReadOnly === true) {
-      return c.json({ error: 'Forbidden', message: 'This board is for reading only (JOBFERRY_BOARD_READ_ONLY).' }, 403);
+      return c.json({ error: 'Forbidden', message: 'This board is read-only (JOBFERRY_BOARD_READ_ONLY).' }, 403);
     }
     if (c.var.visitor.mayChange) return next();
-    return c.json({ error: 'Forbidden', message: 'This login is for reading only.' }, 403);
+    return c.json({ error: 'Forbidden', message: 'This login is read-only.' }, 403);
   });
   app.use(async (c, next) => {
     if (c.req.header('transfer-encoding') !== undefined)
       return c.json({ error: 'Length required', message: 'Send the body with a Content-Length.' }, 411);
-    // Without a length there is no body; the limit would try to wrap one, and fail.
+    // Without a length there is no body, and the body limit would fail.
     return c.req.header('content-length') === undefined ? next() : limitBody(c, next);
   });
   app.use('/static/*', async (c, next) => {
     await next();
-    // Only these carry a hash of their content in their name.
+    // Only these have a hash of their content in their name.
     const isHashed = /\/(?:js|css)\//.test(c.req.path) && c.res.ok;
     c.header('cache-control', isHashed ? 'private, max-age=604800, immutable' : 'no-cache');
   });
@@ -124,7 +124,7 @@ export async function startBoard(options: BoardOptions): Promise<RunningBoard> {
     c.res = c.json(
       {
         error: 'Redis does not answer',
-        message: 'Nothing is lost by this; the board goes on by itself when Redis is back.',
+        message: 'Nothing is lost. The board continues by itself when Redis is back.',
         code: 'REDIS_UNAVAILABLE',
         queues: [],
       },
@@ -169,12 +169,12 @@ function openQueues(
     const queue = new Queue(name, {
       connection: options.connection,
       prefix: options.prefix,
-      // A reader must not write the queue's settings: it would put the length of the event stream back to default.
+      // A reader must not write the queue's settings, which would reset the length of the event stream.
       skipMetasUpdate: true,
       skipVersionCheck: true,
     });
     queue.on('error', (error) =>
-      log('a queue of the board has trouble', { queue: name, error: redactText(error.message) }),
+      log('a queue of the board reported an error', { queue: name, error: redactText(error.message) }),
     );
     return { queue, role };
   };
@@ -190,12 +190,12 @@ async function closeQueues(queues: readonly WatchedQueue[]): Promise<void> {
   await Promise.allSettled(queues.map(({ queue }) => queue.close()));
 }
 
-/** A changing request has another method, whatever its path. */
+/** Requests that change something use another method. */
 function isReading(c: Context): boolean {
   return c.req.method === 'GET' || c.req.method === 'HEAD';
 }
 
-/** Lets visitors in, by their login where there is one, and notes on the request who they are. */
+/** Admits visitors, by login if the board has one, and attaches the login to the request. */
 class Door {
   readonly #check: LoginCheck | undefined;
   readonly #proxies: TrustedProxies;
@@ -218,7 +218,7 @@ class Door {
     return this.#check !== undefined;
   }
 
-  /** @returns the answer to a visitor without a right login; undefined for one who may go on. */
+  /** @returns the answer to a visitor without a correct login; undefined for an admitted one. */
   async refuse(c: Context<BoardEnvironment>): Promise<Response | undefined> {
     const address = this.#proxies.clientOf(getConnInfo(c).remote.address, c.req.header('x-forwarded-for'));
     if (this.#check === undefined) {
@@ -234,7 +234,7 @@ class Door {
         return undefined;
       }
       case 'too many':
-        return c.text('Too many wrong logins from your address: one a second is looked at. Try again.\n', 429, {
+        return c.text('Too many wrong logins from your address: one a second is checked. Try again.\n', 429, {
           'retry-after': '1',
         });
       case 'wrong':

@@ -5,7 +5,7 @@ import type { RedisConnection } from '../queues/connection.ts';
 import { cancelOf, parseJson, recordOf, requestTextOf } from '../queues/job-hash.ts';
 import { hashFields } from '../queues/keys.ts';
 
-/** A field larger than this is not fetched: the board asks again every few seconds. */
+/** Larger fields are not fetched, because the board reads them again every few seconds. */
 const maxFieldBytes = 262_144;
 
 /** Fields of a job's hash that its producer or a worker can fill with anything. */
@@ -41,18 +41,18 @@ const smallFields = [
 /** A BullMQ job as it is stored, read without trusting that any part of it is small or well-formed. */
 export interface StoredJob {
   job: Job;
-  /** What was asked for: the request as it was taken, else the job's data. */
+  /** The original request, or else the job's data. */
   data: unknown;
   record: SubmissionState | undefined;
   progress: unknown;
   returnValue: unknown;
   /** When a delayed job is due, epoch ms. */
   dueAt: number | undefined;
-  /** A caller asked for a cancel while a worker held the job, epoch ms. */
+  /** When a caller requested a cancel while a worker held the job, epoch ms. */
   cancelRequestedAt: number | undefined;
 }
 
-/** Reads jobs by id in two round trips for all of them; ids that are no job are left out. */
+/** Reads jobs by id in two round trips for all of them; ids that are not jobs are left out. */
 export async function readStoredJobs(
   connection: RedisConnection,
   queue: Queue,

@@ -1,4 +1,4 @@
-/** A promise's value, or `fallback` when it takes longer than `ms` or fails. The promise itself goes on. */
+/** A promise's value, or `fallback` when it takes longer than `ms` or fails. The promise itself continues. */
 export async function withTimeLimit<Value, Fallback>(
   promise: Promise<Value>,
   ms: number,

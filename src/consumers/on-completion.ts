@@ -16,7 +16,7 @@ export type CompletionHandler =
 
 export interface OnCompletionOptions {
   redisUrl: string;
-  /** For `rediss://`: the authority to trust, and a client certificate with its key, as PEM texts. */
+  /** For `rediss://`: the certificate authority to trust, and a client certificate with its key, as PEM texts. */
   tls?: RedisTls;
   /** The results queue. Default: `results`. */
   queue?: string;

@@ -8,7 +8,7 @@ interface ServerProgram {
   env: Record<string, string>;
 }
 
-/** What is written beside an unpacked server, in paths relative to it: the folder may be moved with its project. */
+/** The description stored with an unpacked server. Paths are relative, because the folder may move with its project. */
 interface Manifest {
   command: string;
   libraryFolders: string[];
@@ -18,15 +18,15 @@ interface Manifest {
 const manifestName = 'server.json';
 const abandonedAfterMs = 3_600_000;
 const stepTimeoutMs = 300_000;
-/** The C library belongs to the system's own loader: a copy of another version beside it does not start at all. */
+/** Never fetched: the C library must match the system's loader, and another version does not start. */
 const neverFetched = new Set(['libc6', 'libc-bin']);
 
-/** A project folder can be shared by machines of several kinds, by a container and its host for one. */
+/** Machines of several kinds can share a project folder, such as a container and its host. */
 function homeOf(cacheDir: string): string {
   return join(cacheDir, `${process.platform}-${process.arch}`);
 }
 
-/** The server that an earlier fetch left complete, if any. Whether it still runs is for the caller to see. */
+/** The server of an earlier complete fetch, if any. The caller checks whether it still runs. */
 export async function readCachedServer(cacheDir: string): Promise<ServerProgram | undefined> {
   const home = homeOf(cacheDir);
   try {
@@ -48,10 +48,10 @@ function programIn(home: string, manifest: Manifest): ServerProgram {
 
 /**
  * Downloads a server and the libraries that are missing here through the system's own apt sources, keys and proxy
- * settings, and unpacks them below `cacheDir`. Needs no root: apt is given folders of our own for everything it writes.
+ * settings, and unpacks them below `cacheDir`. Needs no root, because apt writes only to folders that we give it.
  *
- * The cache is filled by one rename of a folder that has been tried out, so a cut-off fetch leaves nothing that a later
- * start could take for a server, and of several processes fetching at once each ends with a whole one.
+ * The cache is filled by one rename of a tested folder. So an interrupted fetch leaves nothing that a later start could
+ * take for a server, and of several concurrent fetches each ends with a complete one.
  */
 export async function fetchWithApt(options: {
   cacheDir: string;
@@ -109,7 +109,7 @@ export async function fetchWithApt(options: {
     }
 
     if (faults.length > 0) throw new Error(faults.join('; '));
-    // Sources that cannot be reached are only warnings to apt, which then ends well with no packages.
+    // For apt, unreachable sources are only warnings: it then succeeds without packages.
     const complaint = /^[EW]: .*/m.exec(update.stderr)?.[0] ?? (update.code === 0 ? undefined : describeExit(update));
     throw new Error(
       complaint === undefined
@@ -122,9 +122,9 @@ export async function fetchWithApt(options: {
 }
 
 /**
- * Arguments that make apt write to our folder alone. The state of installed packages stays the system's, since it tells
- * which libraries are there. The system's hooks are cleared because they clean and refresh system folders, which as
- * root they could; only a file can clear them. Paths go as arguments, since that file knows no escape for a quote.
+ * Arguments that make apt write only to our folder. The state of installed packages stays the system's, because it shows
+ * which libraries are installed. The system's hooks are cleared, because as root they would clean and refresh system
+ * folders; only a file can clear them. Paths are passed as arguments, because that file cannot escape a quote.
  */
 async function aptSettings(workDir: string): Promise<string[]> {
   for (const folder of ['state/lists/partial', 'cache/archives/partial']) {
@@ -139,7 +139,7 @@ async function aptSettings(workDir: string): Promise<string[]> {
     'Dir::State::status': '/var/lib/dpkg/status',
     'Dir::Cache': join(workDir, 'cache'),
     'Dir::Cache::archives': join(workDir, 'cache', 'archives'),
-    // Without it root's apt drops to a user that may not enter our folder; for others there is nothing to drop.
+    // Otherwise apt, run by root, switches to a user that may not enter our folder.
     'APT::Sandbox::User': 'root',
     'Acquire::Languages': 'none',
     'Acquire::Retries': '2',
@@ -156,7 +156,7 @@ async function candidateOf(policy: { stdout: string }): Promise<string | undefin
 
 /**
  * The server's package, its `-tools` sibling (in Debian the server is a link to a program in there) and the libraries
- * that apt would have to install. Helpers for system accounts and services are of no use to an unpacked copy.
+ * that apt would have to install. An unpacked copy does not need helpers for system accounts and services.
  */
 async function packagesFor(
   name: string,
@@ -207,7 +207,7 @@ async function moveIntoPlace(
       const code = (error as NodeJS.ErrnoException).code;
       if ((code !== 'ENOTEMPTY' && code !== 'EEXIST') || attempt === 5) throw error;
     }
-    // Ours, or that of a process which was faster; a broken one is moved out of the way, also by a single rename.
+    // Our folder, or that of a faster process; a broken one is moved away, also by a single rename.
     const program = await readCachedServer(cacheDir);
     const version = program === undefined ? undefined : await versionOf(program.command, program.env);
     if (program !== undefined && typeof version === 'string') return { ...program, version };
@@ -215,7 +215,7 @@ async function moveIntoPlace(
   }
 }
 
-/** A fetch that was killed leaves its folder; any that is old enough to be nobody's is removed. */
+/** A killed fetch leaves its folder behind; folders too old to belong to a running fetch are removed. */
 async function removeAbandoned(cacheDir: string): Promise<void> {
   for (const name of await readdir(cacheDir)) {
     if (!name.startsWith('.fetch-')) continue;

@@ -10,14 +10,14 @@ interface Holder {
 }
 
 const holderName = 'embedded-redis.json';
-/** How long a server whose starter is gone may take to go as well, and a starting one to answer. */
+/** How long a server may take to end after its starter, and a starting one to answer. */
 const holderGraceMs = 5_000;
 const holderProbeMs = 50;
 
 /**
- * Makes the folder and refuses it while another server uses it: two servers that append to the same files destroy them.
- * What an earlier server left behind is told from a living one by asking the recorded port which folder it serves,
- * since process ids are given out again.
+ * Creates the folder, and refuses it while another server uses it: two servers that append to the same files destroy
+ * them. To find out whether the recorded server still runs, it asks the recorded port which folder it serves, because
+ * process ids are reused.
  */
 export async function claimDataFolder(dir: string, port: number): Promise<string> {
   await mkdir(dir, { recursive: true, mode: 0o700 });
@@ -90,7 +90,7 @@ async function servesFolder(port: number, folder: string): Promise<boolean> {
   }
 }
 
-/** Whether a process still runs. One that has ended but was not collected, usual in containers, still has its id. */
+/** Whether a process still runs. In containers, one that has ended may keep its id because no parent collects it. */
 async function isAlive(pid: number): Promise<boolean> {
   try {
     process.kill(pid, 0);

@@ -8,7 +8,7 @@ import { findOnPath } from './search-path.ts';
 export interface RedisServerBinary {
   /** Absolute path of the program. */
   command: string;
-  /** What the program needs on top of the caller's environment, such as the folder of its libraries. */
+  /** Variables that the program needs in addition to the caller's environment, such as the folder of its libraries. */
   env: Record<string, string>;
   /** As the program itself states it, such as `"7.0.15"`. */
   version: string;
@@ -16,9 +16,9 @@ export interface RedisServerBinary {
 }
 
 export interface FindServerOptions {
-  /** Where a fetched server is kept, and looked for the next time. */
+  /** Where a fetched server is kept for the next time. */
   cacheDir?: string;
-  /** Receives a line per step worth telling; silent by default. */
+  /** Receives a line per notable step. Default: silent. */
   log?: (line: string) => void;
   /** Folders to look for an installed server in. Default: `PATH`. */
   searchPath?: string;
@@ -26,11 +26,11 @@ export interface FindServerOptions {
   managerPath?: string;
 }
 
-/** BullMQ warns below this, and the stream commands it leans on behave differently there. */
+/** BullMQ warns below this version, and the stream commands that it uses behave differently there. */
 const oldestUsable = [6, 2] as const;
 const serverNames = ['redis-server', 'valkey-server'];
 
-/** What to type for each package manager that may be there, most specific first. */
+/** The install command of each package manager, most specific first. */
 const installCommands: Record<string, string> = {
   'apt-get': 'sudo apt-get install redis-server',
   apk: 'apk add valkey',
@@ -42,8 +42,8 @@ const installCommands: Record<string, string> = {
 
 /**
  * Finds a Redis or Valkey server that can be started here: the program that `JOBFERRY_REDIS_SERVER` names, one on the
- * path, one fetched earlier, or one fetched now through apt into `cacheDir` (no root needed, nothing is installed).
- * @throws Error whose message says what was tried and what to do, in words for the person at the terminal.
+ * path, one fetched earlier, or one fetched now through apt into `cacheDir` (without root, and without installing).
+ * @throws Error with a message for people: what was tried and what to do.
  */
 export async function findRedisServer(options: FindServerOptions = {}): Promise<RedisServerBinary> {
   const cacheDir = resolve(options.cacheDir ?? '.jobferry/redis');
@@ -53,7 +53,7 @@ export async function findRedisServer(options: FindServerOptions = {}): Promise<
 
   const named = process.env['JOBFERRY_REDIS_SERVER'];
   if (named !== undefined && named !== '') {
-    // A named program that fails must not be replaced by another one: the name was a decision.
+    // Do not replace a named program that fails: naming it was a decision.
     const version = await versionOf(named);
     if (typeof version !== 'string') {
       throw new Error(

@@ -6,47 +6,47 @@ import { claimDataFolder, recordPort, releaseDataFolder } from './data-folder.ts
 import { findRedisServer, type RedisServerBinary } from './find-server.ts';
 
 export interface EmbeddedRedisOptions {
-  /** Data folder, such as `.jobferry/redis-data`; made when missing. One server at a time. */
+  /** Data folder, such as `.jobferry/redis-data`; created if missing. One server at a time. */
   dir: string;
   /** Where a fetched server program is kept for the next start. Default `.jobferry/redis` below the working folder. */
   cacheDir?: string;
-  /** The port to prefer. Default: a free one. A port that is taken is replaced by a free one, and `log` says so. */
+  /** The preferred port. Default: a free one. If it is in use, a free one replaces it, and `log` says so. */
   port?: number;
-  /** Whether data outlives the server. Default true; false is for tests, where nothing need reach the disk. */
+  /** Whether data outlives the server. Default: true; false is for tests, which need no data on disk. */
   appendOnly?: boolean;
-  /** Further server arguments, which win over ours. They must leave the server's log at `notice` on its output. */
+  /** Further server arguments, which override ours. The server's log must stay at `notice` on its output. */
   extraArgs?: string[];
-  /** Receives a line per step worth telling; silent by default. */
+  /** Receives a line per notable step. Default: silent. */
   log?: (line: string) => void;
 }
 
 export interface EmbeddedRedis {
-  /** `redis://127.0.0.1:<port>`: fit for `REDIS_URL`, so that child processes and any BullMQ client can use it. */
+  /** `redis://127.0.0.1:<port>`: a value for `REDIS_URL` of child processes and any BullMQ client. */
   url: string;
   port: number;
   pid: number;
   /** The data folder, absolute and without links. */
   dir: string;
-  /** Ends the server and waits until it has gone; what was appended is on disk then. May be called more than once. */
+  /** Ends the server and waits until it is gone and its data is on disk. May be called more than once. */
   stop(): Promise<void>;
 }
 
 const portAttempts = 5;
-/** Loading a long append-only file is part of starting. */
+/** Long, because starting includes loading the append-only file. */
 const readyWithinMs = 60_000;
 const stopWithinMs = 8_000;
 const keptLogLines = 15;
 
 /**
- * Starts a Redis of our own on loopback and resolves when it accepts connections.
+ * Starts a Redis on loopback and resolves when it accepts connections.
  *
- * It lives no longer than this process, however this process ends. `stop()` is the orderly way; for every other, a
- * small shell process holds the reading end of a pipe whose writing end is ours. The system closes that end when we are
- * gone, by exit, by crash or by SIGKILL, and the shell then sends the server SIGTERM. Both run in process groups of
- * their own, so that Ctrl+C at the terminal reaches us alone and Redis is still there while workers hand back their
- * jobs. Only killing that shell as well, or a machine without `/bin/sh`, leaves a server behind: the next start in the
- * same data folder then finds it and says where it listens.
- * @throws Error in words for the person at the terminal when there is no server, the folder is in use, or it ends early.
+ * It ends with this process, however this process ends. `stop()` is the orderly way. For all others, a small shell
+ * process holds the reading end of a pipe whose writing end is ours. The system closes our end when this process exits,
+ * crashes or gets SIGKILL, and the shell then sends the server SIGTERM. Both run in separate process groups, so that
+ * Ctrl+C at the terminal reaches only this process, and Redis still runs while workers give back their jobs. A server
+ * stays behind only if that shell is killed too or the machine has no `/bin/sh`; the next start in the same data folder
+ * then finds it and reports where it listens.
+ * @throws Error with a message for people if there is no server, the folder is in use, or the server ends early.
  */
 export async function startEmbeddedRedis(options: EmbeddedRedisOptions): Promise<EmbeddedRedis> {
   const log = options.log ?? (() => {});
@@ -88,7 +88,7 @@ async function launch(
   const args = [
     ...['--bind', '127.0.0.1', '--port', String(port), '--protected-mode', 'yes'],
     ...['--dir', dir, '--save', '', '--appendonly', (options.appendOnly ?? true) ? 'yes' : 'no'],
-    // BullMQ loses jobs under any other policy; and Redis looks at due timers only `hz` times a second.
+    // BullMQ loses jobs under any other policy, and Redis checks due timers only `hz` times a second.
     ...['--maxmemory-policy', 'noeviction', '--hz', '100', '--daemonize', 'no'],
     ...(options.extraArgs ?? []),
   ];
@@ -109,7 +109,7 @@ async function launch(
       resolve(result);
     };
     const read = (text: string): void => {
-      // Read for the whole life of the server: a full pipe would block it.
+      // Read as long as the server runs, because a full pipe would block it.
       lines.push(...text.split('\n').filter((line) => line.trim() !== ''));
       lines.splice(0, Math.max(0, lines.length - keptLogLines));
       if (/ready to accept connections/i.test(text) && child.pid !== undefined) {
@@ -144,7 +144,7 @@ function supervise(
       resolve();
     });
   });
-  // A process that has nothing else to do may end; the server then ends with it.
+  // This process may end when it has nothing else to do; the server then ends with it.
   child.unref();
   for (const stream of [child.stdout, child.stderr]) (stream as unknown as { unref(): void } | null)?.unref();
 
@@ -176,7 +176,7 @@ function supervise(
 
 /** Ends the server when this process is gone; see {@link startEmbeddedRedis}. */
 function watchOverParent(serverPid: number, log: (line: string) => void): { release(): void } {
-  // A line says that the server has ended already and its process id may belong to another; end of file, that we have.
+  // A line means that the server has ended, so its process id may belong to another; end of file, that we have ended.
   const script = 'read -r released || kill -TERM "$1"';
   const watcher = spawn('/bin/sh', ['-c', script, 'sh', String(serverPid)], {
     stdio: ['pipe', 'ignore', 'ignore'],
@@ -189,7 +189,7 @@ function watchOverParent(serverPid: number, log: (line: string) => void): { rele
   return { release: () => watcher.stdin.end('released\n') };
 }
 
-/** A port that was free a moment ago. Another process may take it first, hence the attempts of the caller. */
+/** A port that was free a moment ago. Another process may take it first, so the caller retries. */
 async function freePort(): Promise<number> {
   const probe = createServer();
   probe.listen(0, '127.0.0.1');

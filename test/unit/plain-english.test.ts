@@ -33,7 +33,7 @@ const pages = [
   'sandbox/knowhere/README.md',
   'sandbox/sharely/README.md',
 ];
-const rooms = ['config', 'consumers', 'ports', 'producers'];
+const rooms = ['board', 'config', 'consumers', 'embedded-redis', 'ports', 'producers'];
 
 interface BannedForm {
   form: RegExp;
