@@ -47,6 +47,7 @@ function writeReport({ name, types }) {
   const silent = { default: { logLevel: ExtractorLogLevel.None } };
   const config = ExtractorConfig.prepare({
     packageJsonFullPath: packageFile,
+    configObjectFullPath: undefined,
     configObject: {
       projectFolder: projectDir,
       mainEntryPointFilePath: resolve(projectDir, types),
