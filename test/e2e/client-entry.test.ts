@@ -26,7 +26,10 @@ function loadedBy(entry: string): Loaded {
       const { result } = JSON.parse(readFileSync(path.join(folder, name), 'utf8')) as { result: { url: string }[] };
       return result.flatMap(({ url }) => (url.startsWith('file:') ? [fileURLToPath(url)] : []));
     });
-    const packages = files.flatMap((file) => /.*\/node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(file)?.[1] ?? []);
+    const packages = files.flatMap((file) => {
+      const inside = file.split('/node_modules/').at(-1);
+      return inside === undefined || inside === file ? [] : (/^(?:@[^/]+\/)?[^/]+/.exec(inside)?.[0] ?? []);
+    });
     const dist = path.join(projectDir, 'dist') + path.sep;
     const own = files.filter((file) => file.startsWith(dist));
     return {

@@ -25,7 +25,7 @@ export function proseOfMarkdown(page: string): Prose[] {
     const text = row
       .replace(/<!--.*?-->/g, ' ')
       .replace(/`[^`]*`/g, '`…`')
-      .replace(/"[^"]*"|“[^”]*”/g, '"…"')
+      .replace(/"[^"]*"|“[^“”]*”/g, '"…"')
       .replace(/\]\([^)]*\)/g, ']')
       .replace(/\([a-z-]+: [^)]*\)/g, '(…)');
     return [{ line: index + 1, text }];
@@ -41,7 +41,7 @@ export function proseOfSource(source: string): Prose[] {
   };
   const addComments = (ranges: readonly ts.CommentRange[] | undefined): void => {
     for (const { pos, end } of ranges ?? []) {
-      const comment = source.slice(pos, end).replace(/\n\s*(?:\*|\/\/)/g, '\n');
+      const comment = source.slice(pos, end).replace(/\n[ \t]*(?:\*|\/\/)/g, '\n');
       add(pos, comment.replace(/`[^`\n]*`/g, '`…`'));
     }
   };

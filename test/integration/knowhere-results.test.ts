@@ -8,7 +8,8 @@ import type { VendorJob } from '../../src/core/submission.ts';
 import { silentLogger } from '../../src/ports/logger.ts';
 import type { ConfirmReply, StepContext, VendorReport } from '../../src/ports/vendor-adapter.ts';
 import { HttpClient } from '../../src/vendors/http/client.ts';
-import { knowhere, type KnowhereAccount } from '../../src/vendors/knowhere/adapter.ts';
+import type { KnowhereAccount } from '../../src/vendors/knowhere/account.ts';
+import { knowhere } from '../../src/vendors/knowhere/adapter.ts';
 import { FileTransfers } from '../../src/vendors/transfers/file-transfers.ts';
 import { ScriptedVendor, type Responder } from '../helpers/scripted-vendor.ts';
 
