@@ -81,7 +81,8 @@ export async function ensureBuilt({ force = false } = {}) {
     for (const line of lines.filter(isEmitted)) emitted.add(resolve(projectDir, line.slice(7).trim()));
   }
   for (const path of filesBelow(distDir)) if (!emitted.has(path)) rmSync(path);
-  for (const folder of emptyFolders(distDir)) rmSync(folder, { recursive: true });
+  // By force: an empty folder within one has gone with it.
+  for (const folder of emptyFolders(distDir)) rmSync(folder, { recursive: true, force: true });
   if (existsSync(commandFile)) chmodSync(commandFile, 0o755);
   mkdirSync(dirname(stampFile), { recursive: true });
   writeFileSync(stampFile, wanted);
