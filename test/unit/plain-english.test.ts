@@ -4,10 +4,19 @@ import { proseOfMarkdown, proseOfSource, type Prose } from '../helpers/prose.ts'
 
 /** What is covered. Add a page or a room once it is clean; the aim is all of `docs` and `src`. */
 const pages = [
+  'CONTRIBUTING.md',
   'README.md',
   'SECURITY.md',
+  'docs/README.md',
   'docs/adding-a-vendor.md',
   'docs/architecture.md',
+  'docs/decisions/0001-record-in-fields-of-the-job.md',
+  'docs/decisions/0002-submit-job-removed-at-the-hand-over.md',
+  'docs/decisions/0003-poll-worker-submits-later-stages.md',
+  'docs/decisions/0004-throttle-per-account-and-scope.md',
+  'docs/decisions/0005-no-retries-in-the-http-client.md',
+  'docs/decisions/0006-sandbox-shares-no-code.md',
+  'docs/decisions/README.md',
   'docs/dependencies.md',
   'docs/errors.md',
   'docs/failure-modes.md',
