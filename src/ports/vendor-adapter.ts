@@ -102,7 +102,7 @@ export interface ErrorReply {
  *
  * | meaning | by the common table | class |
  * |---|---|---|
- * | `rejected`: refused for good, nothing was taken in | other 4xx | `VendorRejectedError` |
+ * | `rejected`: refused permanently, nothing was taken in | other 4xx | `VendorRejectedError` |
  * | `unauthorized`: the key of the account is at fault | 401 | `AccountHeldError` |
  * | `forbidden`: the account lacks a right | 403 | `AccountHeldError` |
  * | `quota`: the account has no credit or quota left | 402 | `AccountHeldError` |
