@@ -108,6 +108,9 @@ async function lookUp(
         line: story.notListed(turn.elapsed(), known.absent),
       };
     }
+    default:
+      // A word that the port does not have, from a module that nothing checked: the rounds of the turn are counted.
+      return advanced;
   }
 }
 
