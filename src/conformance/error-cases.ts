@@ -17,7 +17,7 @@ const oddErrors = [
   '<html><h1>Bad Request</h1></html>',
 ];
 
-/** Whatever a refusal looks like: it is one, and whoever reads the event learns at least that. */
+/** A refusal of any shape is a refusal, and the event says at least that. */
 export async function tellsOddErrors<Double extends ConformanceDouble>(
   { name, cases }: OperationUnderTest<Double>,
   rig: Rig<Double>,

@@ -97,18 +97,21 @@ interface Poll {
   polls: number;
   elapsed: string;
   notices: readonly string[];
-  /** How the vendor jobs stand, or the error of the look-up. */
+  /** How the vendor jobs stand. */
   seen: string;
+  /** The error of the look-up, told in place of that. */
+  trouble: ErrorInfo | undefined;
   inMs: number;
   isAskedByVendor: boolean;
 }
 
-export function polled({ polls, elapsed, notices, seen, inMs, isAskedByVendor }: Poll): string {
+export function polled({ polls, elapsed, notices, seen, trouble, inMs, isAskedByVendor }: Poll): string {
   const shown = notices.slice(0, 3).join('; ');
   const more = notices.length > 3 ? ` and ${notices.length - 3} more like this` : '';
   const told = notices.length === 0 ? '' : `${shown}${more}; `;
   const because = isAskedByVendor ? ' (asked by the vendor)' : '';
-  return `poll ${polls} at ${elapsed}: ${told}${seen}, next in ${describeDuration(inMs)}${because}`;
+  const stands = trouble === undefined ? `${seen},` : `${trouble.code}: ${trouble.message};`;
+  return `poll ${polls} at ${elapsed}: ${told}${stands} next in ${describeDuration(inMs)}${because}`;
 }
 
 function listJobIds(jobs: Named): string {

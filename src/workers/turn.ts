@@ -243,13 +243,17 @@ export class Turn {
 export function retryLater(turn: Turn, error: unknown, what: string): Move {
   const { state } = turn;
   const info = toSafeErrorInfo(error);
-  state.failures = (state.failures ?? 0) + 1;
   state.lastError = info;
-  const hint = error instanceof VendorUnavailableError ? error.retryAfterMs : undefined;
-  const wait = Math.max(
-    backoffMs(state.failures, turn.random()),
-    hint === undefined ? 0 : floorHint(hint, turn.random()),
-  );
+  const wait = waitAfterFailure(turn, error);
   const at = Math.min(turn.now() + wait, state.deadlineAt);
   return { kind: 'again', at, line: story.triedAgain(what, turn.elapsed(), info, wait) };
+}
+
+/** Counts a failure. @returns how long to wait after it, ms: by backoff, and at least as long as the vendor asked */
+export function waitAfterFailure(turn: Turn, error: unknown): number {
+  const { state } = turn;
+  state.failures = (state.failures ?? 0) + 1;
+  const backoff = backoffMs(state.failures, turn.random());
+  const hint = error instanceof VendorUnavailableError ? error.retryAfterMs : undefined;
+  return hint === undefined ? backoff : Math.max(backoff, floorHint(hint, turn.random()));
 }

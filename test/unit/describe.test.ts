@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { describeDuration, describeState } from '../../src/core/describe.ts';
+import { polled } from '../../src/core/story.ts';
 import { receive } from '../../src/core/submission.ts';
 
 describe('describeDuration', () => {
@@ -30,5 +31,24 @@ describe('describeState', () => {
     const error = code === undefined ? null : { code, message: '' };
     const state = { ...receive('a', 'use', 0, 1), phase: 'settled' as const, settled: { outcome, error, at: 1 } };
     expect(describeState(state)).toBe(text);
+  });
+});
+
+describe('the line of a poll', () => {
+  const poll = {
+    polls: 4,
+    elapsed: '+12.3 s',
+    notices: [],
+    seen: 'running 42/100',
+    inMs: 8_000,
+    isAskedByVendor: false,
+  };
+
+  it('tells how the vendor jobs stand, or why that is not known', () => {
+    expect(polled({ ...poll, trouble: undefined })).toBe('poll 4 at +12.3 s: running 42/100, next in 8 s');
+    const trouble = { code: 'vendor_unavailable', message: 'cut' };
+    expect(polled({ ...poll, trouble, isAskedByVendor: true })).toBe(
+      'poll 4 at +12.3 s: vendor_unavailable: cut; next in 8 s (asked by the vendor)',
+    );
   });
 });

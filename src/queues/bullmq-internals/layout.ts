@@ -63,7 +63,7 @@ export const jobFields = {
   data: 'data',
   /** JSON text; holds `jobId` only where the caller chose it. */
   opts: 'opts',
-  /** When the job was added, epoch ms, by the clock of whoever added it. */
+  /** When the job was added, epoch ms, by the clock of the client that added it. */
   timestamp: 'timestamp',
   /** The latest delay, ms; 0 once it is over. */
   delay: 'delay',

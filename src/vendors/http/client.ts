@@ -109,7 +109,7 @@ export class HttpClient<Account> implements VendorHttp, ScopedHttp {
     } catch (error) {
       if (error instanceof JobferryError) throw error;
       // Nesting that overflows the stack, a number that is none: an answer that breaks its reader is a broken answer.
-      throw new VendorContractError(`${answered(request, reply)} with a body that can not be read`, {
+      throw new VendorContractError(`${answered(request, reply)} with a body that cannot be read`, {
         httpStatus: reply.status,
         cause: error,
       });

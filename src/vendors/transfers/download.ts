@@ -59,7 +59,7 @@ async function fetchInto(
   const reply = await followLink(client, link, { allowPrivate, signal });
   const announced = Number(reply.headers['content-length'] ?? 0);
   if (announced > limit) {
-    // Destroying it early makes the stream fail, which nobody else listens to.
+    // Destroying it early makes the stream fail, and no other listener handles that.
     reply.body.once('error', () => undefined).destroy();
     throw new StepFailedError('result_too_large', `the result has ${announced} bytes, at most ${limit} are kept`);
   }

@@ -6,12 +6,10 @@ import { redactText } from '../../core/redact.ts';
 import type { ErrorInfo } from '../../core/submission.ts';
 import { isLockLost } from '../../queues/bullmq-internals/locks.ts';
 import { isRedisFault, isRefusedWrite } from '../../queues/refused-write.ts';
-import type { MoveApplier } from './apply-move.ts';
-import { type StageParts, type TakenJob } from './apply-move.ts';
+import type { MoveApplier, StageParts, TakenJob } from './apply-move.ts';
 import type { QueueErrors } from './queue-errors.ts';
 import { expireFault, isJson, makeWritable } from '../settle-fault.ts';
-import type { Turn } from '../turn.ts';
-import { TurnLostError } from '../turn.ts';
+import { TurnLostError, type Turn } from '../turn.ts';
 
 /** What follows when a turn throws: it is tried again with backoff, and ended at its deadline. */
 export class TurnFaults {

@@ -1,14 +1,14 @@
 import { lastAnswerBy, nextBound } from '../../core/deadline.ts';
 import { decideOnLookup, judgeLastLook } from '../../core/decide.ts';
 import { AccountHeldError, StepFailedError, VendorThrottledError, VendorUnavailableError } from '../../core/errors.ts';
-import { backoffMs, clamp, floorHint, longestHintMs } from '../../core/poll-schedule.ts';
+import { clamp, longestHintMs } from '../../core/poll-schedule.ts';
 import { toSafeErrorInfo } from '../../core/safe-error.ts';
 import { advance } from '../../core/state-machine.ts';
 import * as story from '../../core/story.ts';
 import { isOver } from '../../core/submission.ts';
 import type { ConfirmReply } from '../../ports/vendor-adapter.ts';
 import { through } from '../accounts/through.ts';
-import { advanced, type Move, type Step, type Turn } from '../turn.ts';
+import { advanced, waitAfterFailure, type Move, type Step, type Turn } from '../turn.ts';
 import { expire, waitForAccount } from './expire.ts';
 import { untilCanceled } from './until-canceled.ts';
 
@@ -120,13 +120,9 @@ async function onConfirmError(turn: Turn, error: unknown): Promise<Move> {
   const last = judgeLastLook(error);
   if (now >= state.deadlineAt && (last !== 'unanswered' || now >= lastAnswerBy(state))) return expire(turn, last);
   if (decision === 'hold' || decision === 'throttle') return turn.wait(turn.retryAt('status'), info);
-  state.failures = (state.failures ?? 0) + 1;
+  const wait = waitAfterFailure(turn, error);
   const hint = error instanceof VendorUnavailableError ? error.retryAfterMs : undefined;
   if (hint !== undefined) state.notBefore = now + Math.ceil(clamp(hint, 0, longestHintMs));
-  const wait = Math.max(
-    backoffMs(state.failures, turn.random()),
-    hint === undefined ? 0 : floorHint(hint, turn.random()),
-  );
   return {
     kind: 'again',
     at: Math.min(now + wait, nextBound(state, now)),

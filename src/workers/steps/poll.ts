@@ -54,8 +54,8 @@ export async function pollStep(turn: Turn): Promise<Step> {
     return advanced;
   }
   if (isLast) {
-    const open = new Set(state.jobs.filter((job) => !isOver(job)).map((job) => job.id));
-    const last = lastLookOf(looks.filter(([job]) => open.has(job.id)).map(([, look]) => look));
+    const stillOpen = new Set(state.jobs.filter((job) => !isOver(job)).map((job) => job.id));
+    const last = lastLookOf(looks.filter(([job]) => stillOpen.has(job.id)).map(([, look]) => look));
     if (trouble !== undefined) state.lastError = toSafeErrorInfo(trouble);
     if (last !== 'unanswered' || now >= lastAnswerBy(state)) return expire(turn, last);
   }
@@ -114,6 +114,8 @@ function nextLook(turn: Turn, asked: Asked, failure: unknown, notLaterThan: numb
     elapsed: turn.elapsed(),
     notices: logNotices(turn, asked),
     seen: describeLooks(turn),
+    // Of this look-up: an earlier one's error is gone by now.
+    trouble: state.lastError,
     inMs: at - now,
     isAskedByVendor: hintMs !== undefined,
   };
@@ -139,8 +141,6 @@ function noteFailure(turn: Turn, failure: unknown): number {
 }
 
 function describeLooks({ state }: Turn): string {
-  const { lastError } = state;
-  if (lastError !== undefined) return `${lastError.code}: ${lastError.message};`;
   const isMissing = state.jobs.some((job) => !isOver(job) && job.missingSince !== undefined);
   return isMissing
     ? 'not visible at the vendor'

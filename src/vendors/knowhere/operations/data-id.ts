@@ -3,7 +3,7 @@ import { clip } from '../../../core/json.ts';
 import type { Context } from '../account.ts';
 import type { ParseInput } from '../input.ts';
 
-/** A label that people recognise and nobody else has. */
+/** A label that people recognise and no other submission has. */
 export function uniqueDataId(submissionId: string): string {
   return `${clip(submissionId.replace(/[^A-Za-z0-9._-]/g, '-'), 90).replace('…', '')}.${randomBytes(8).toString('hex')}`;
 }

@@ -59,7 +59,7 @@ export async function findInList(context: Context<ParseInput>, intent: Intent): 
     }
     return { found: { jobs: [toRef(wire.job_id, wire.status, undefined)] } };
   }
-  if (unreadable > 0) throw new VendorContractError(`${unreadable} rows of the job list can not be read`);
+  if (unreadable > 0) throw new VendorContractError(`${unreadable} rows of the job list cannot be read`);
   if (seen < total) throw new VendorContractError(`the job list has ${seen} rows, and says ${total}`);
   if (seen === 0) {
     // The list is empty on a fault, and nothing tells that from the truth. So it has to say so twice.

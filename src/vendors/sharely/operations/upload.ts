@@ -173,7 +173,7 @@ async function findByMark(context: UploadContext, intent: Intent): Promise<Recon
   const reading = await readCandidates(context, workspaceId, candidates);
   // A row that makes no sense may be the very item: nothing is concluded from an absence beside it.
   if (reading.found === 'absent' && unreadable > 0) {
-    throw new VendorContractError(`${unreadable} rows of the knowledge list can not be read`);
+    throw new VendorContractError(`${unreadable} rows of the knowledge list cannot be read`);
   }
   return reading;
 }
